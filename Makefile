@@ -1,0 +1,80 @@
+# make build | run | test | lint | bench | conformance | fuzz | opcodes | format | clean
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+export OCI_RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyrunc
+
+BUILD_PACKAGES := gcc libc6-dev python3-dev python3-venv python3-pip busybox-static libseccomp2
+BUILD_REQUIRES := 'meson-python>=0.16' ninja cffi
+TOOLS := click jsonschema pytest hypothesis ruff mypy
+SOURCES := $(shell find pyrunc build.py meson.build pyproject.toml -type f \
+	\( -name '*.py' -o -name '*.json' -o -name '*.[ch]' -o -name '*.build' -o -name '*.toml' \))
+NATIVE := $(wildcard pyrunc/_native/*.c pyrunc/_native/*.h)
+
+# Installs those of the named Debian packages that are missing, where we may.
+define apt
+@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	missing=$$(for name in $(1); do \
+		dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || echo $$name; \
+	done); \
+	if [ -n "$$missing" ]; then \
+		echo "apt-get install" $$missing; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -qq >/dev/null && \
+		apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi; \
+fi
+endef
+
+.PHONY: build run test lint bench conformance fuzz opcodes format clean tools
+build: $(VENV)/.installed
+
+tools: $(VENV)/.tools
+
+$(VENV)/.tools: Makefile
+	$(call apt,$(BUILD_PACKAGES))
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check $(BUILD_REQUIRES) $(TOOLS)
+	touch $@
+
+# One at a time: pip takes the installed package away before it puts the new one there.
+$(VENV)/.installed: $(VENV)/.tools $(SOURCES)
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" flock $(VENV)/.lock $(VENV)/bin/pip install -q \
+		--disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
+		--config-settings=build-dir=build .
+	$(VENV)/bin/python -m compileall -q $(VENV)/lib/python3*/site-packages/pyrunc
+	touch $@
+
+run: build
+	sh scripts/demo.sh
+
+test: build
+	$(call apt,busybox-static)
+	$(VENV)/bin/pytest tests
+
+lint: tools
+	$(call apt,clang-format)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy --strict pyrunc build.py
+	@if command -v clang-format >/dev/null; then clang-format --dry-run -Werror $(NATIVE); fi
+
+bench: build
+	$(VENV)/bin/python bench/run.py
+
+conformance: build
+	sh scripts/conformance.sh
+
+fuzz: build
+	sh scripts/fuzz.sh
+
+opcodes:
+	$(PYTHON) build.py --opcodes pyrunc/plan/opcodes.py
+
+format: tools
+	$(call apt,clang-format)
+	$(VENV)/bin/ruff check -q --fix . || true
+	$(VENV)/bin/ruff format .
+	clang-format -i $(NATIVE)
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,82 @@
+"""pyrunc, an OCI runtime: the public Python API.
+
+    import pyrunc
+    pyrunc.create("/run/pyrunc", "web", "/bundles/web")
+    pyrunc.start("/run/pyrunc", "web")
+
+Nothing is loaded before it is used. The command does not execute this file: its launcher makes
+an empty package in its place (see ``_native/launcher.c``).
+"""
+
+from __future__ import annotations
+
+from pyrunc.version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.errors import (
+        AlreadyExists,
+        ConfigError,
+        Error,
+        Fault,
+        NotFound,
+        Usage,
+        WrongStatus,
+    )
+    from pyrunc.lifecycle import (
+        containers,
+        create,
+        delete,
+        exec_process,
+        kill,
+        pause,
+        processes,
+        resume,
+        run,
+        start,
+        state,
+    )
+
+__all__ = [
+    "AlreadyExists",
+    "ConfigError",
+    "Error",
+    "Fault",
+    "NotFound",
+    "Usage",
+    "WrongStatus",
+    "__version__",
+    "containers",
+    "create",
+    "delete",
+    "exec_process",
+    "kill",
+    "pause",
+    "processes",
+    "resume",
+    "run",
+    "start",
+    "state",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a name of the public API at its first use (PEP 562).
+
+    ``state`` is also the name of a module, which the import system binds here when lifecycle
+    loads it; binding all names at once after that makes the function win.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module 'pyrunc' has no attribute {name!r}")
+    from pyrunc import errors, lifecycle
+
+    public = globals()
+    for module in (errors, lifecycle):
+        for each in __all__:
+            if each in vars(module) and not each.startswith("_"):
+                public[each] = vars(module)[each]
+    return public[name]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The native parts: ``_clone``, which the parent calls (see load.py), and ``pyrunc-init``."""

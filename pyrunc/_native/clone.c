@@ -1,0 +1,325 @@
+/* What the parent does in C: system calls that Python's library does not have, and the start of
+ * pyrunc-init. The declarations, and what they mean, are in clone.cdef.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+#define SPAWN_STACK 16384
+
+static void close_scoped(const int *fd) {
+  if (*fd >= 0) close(*fd);
+}
+
+#define SCOPED_FD __attribute__((cleanup(close_scoped))) int
+
+static int result_of(long result) { return result < 0 ? -errno : (int)result; }
+
+/* --- pyrunc_spawn --- */
+
+struct spawn {
+  int init_fd;
+  int plan_fd;
+  const int *keep;
+  int nkeep;
+  int preserve;
+  int raise_ambient;
+  int error; /* out: errno of the child's failure, in the memory that both share */
+};
+
+/* The new user namespace gives all capabilities, but exec by a user that is not its root takes them. */
+static long raise_ambient(void) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) < 0) return -1;
+  for (int i = 0; i < 2; i++) data[i].inheritable = data[i].permitted;
+  if (syscall(SYS_capset, &header, data) < 0) return -1;
+  for (unsigned capability = 0; capability < 64; capability++) {
+    if (!(data[capability / 32].permitted >> capability % 32 & 1)) continue;
+    if (syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0) return -1;
+  }
+  return 0;
+}
+
+static long inherit(int fd) { return syscall(SYS_fcntl, fd, F_SETFD, 0); }
+
+/* Only what was asked for goes over the exec. */
+static long choose_descriptors(const struct spawn *spawn) {
+  if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0) return -1;
+  for (int i = 0; i < spawn->nkeep; i++) {
+    if (inherit(spawn->keep[i]) < 0) return -1;
+  }
+  for (int i = 0; i < spawn->preserve; i++) {
+    if (inherit(3 + i) < 0) return -1;
+  }
+  return inherit(spawn->plan_fd);
+}
+
+static void plan_argument(char *out, int fd) {
+  char digits[12];
+  int count = 0;
+  do {
+    digits[count++] = (char)('0' + fd % 10);
+    fd /= 10;
+  } while (fd);
+  while (count) *out++ = digits[--count];
+  *out = 0;
+}
+
+/* The child, in the parent's memory on a stack of its own: system calls only, no lock, no allocation. */
+static void spawn_child(struct spawn *spawn) {
+  char number[12];
+  char name[] = "pyrunc-init";
+  char *arguments[] = {name, number, NULL};
+  char *environment[] = {NULL};
+  plan_argument(number, spawn->plan_fd);
+  if (choose_descriptors(spawn) == 0 && (!spawn->raise_ambient || raise_ambient() == 0)) {
+    syscall(SYS_execveat, spawn->init_fd, "", arguments, environment, AT_EMPTY_PATH);
+  }
+  spawn->error = errno;
+  for (;;) syscall(SYS_exit_group, 127);
+}
+
+/* clone3; the child calls function(argument) on the new stack and never returns. -errno on failure. */
+static long clone3_call(struct clone_args *args, void (*function)(struct spawn *), struct spawn *argument) {
+#if defined(__x86_64__)
+  long result;
+  register void (*entry)(struct spawn *) __asm__("r12") = function;
+  register struct spawn *parameter __asm__("r13") = argument;
+  __asm__ volatile(
+      "syscall\n\t"
+      "test %%rax, %%rax\n\t"
+      "jnz 1f\n\t"
+      "xor %%ebp, %%ebp\n\t"
+      "mov %[parameter], %%rdi\n\t"
+      "call *%[entry]\n\t"
+      "ud2\n"
+      "1:"
+      : "=a"(result)
+      : "a"((long)SYS_clone3), "D"(args), "S"(sizeof *args), [entry] "r"(entry), [parameter] "r"(parameter)
+      : "rcx", "r11", "memory", "cc");
+  return result;
+#elif defined(__aarch64__)
+  register long number __asm__("x8") = SYS_clone3;
+  register long x0 __asm__("x0") = (long)args;
+  register long x1 __asm__("x1") = sizeof *args;
+  register void (*entry)(struct spawn *) __asm__("x9") = function;
+  register struct spawn *parameter __asm__("x10") = argument;
+  __asm__ volatile(
+      "svc 0\n\t"
+      "cbnz x0, 1f\n\t"
+      "mov x29, xzr\n\t"
+      "mov x0, %[parameter]\n\t"
+      "blr %[entry]\n\t"
+      "brk 0\n"
+      "1:"
+      : "+r"(x0)
+      : "r"(number), "r"(x1), [entry] "r"(entry), [parameter] "r"(parameter)
+      : "memory", "cc");
+  return x0;
+#else
+#error "pyrunc knows x86_64 and aarch64"
+#endif
+}
+
+/* All signals are blocked meanwhile: a handler of the parent's must not run in the child. */
+static long clone_blocked(struct clone_args *args, struct spawn *spawn) {
+  uint64_t all = ~UINT64_C(0);
+  uint64_t before;
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+  long pid = clone3_call(args, spawn_child, spawn);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
+  return pid;
+}
+
+static int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, int plan_fd, const int *keep,
+                        int nkeep, int preserve, int raise, int *pidfd) {
+  _Alignas(16) char stack[SPAWN_STACK];
+  struct spawn spawn = {init_fd, plan_fd, keep, nkeep, preserve, raise, 0};
+  int child = -1;
+  struct clone_args args = {
+      .flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD,
+      .pidfd = (uint64_t)(uintptr_t)&child,
+      .exit_signal = SIGCHLD,
+      .stack = (uint64_t)(uintptr_t)stack,
+      .stack_size = sizeof stack,
+  };
+  if (cgroup_fd >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = (uint64_t)cgroup_fd;
+  }
+  long pid = clone_blocked(&args, &spawn);
+  if (pid < 0) return (int)pid;
+  /* Another memory clobber: the child wrote spawn.error through the asm above. */
+  __asm__ volatile("" ::: "memory");
+  if (spawn.error != 0) {
+    while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR) continue;
+    close(child);
+    return -spawn.error;
+  }
+  *pidfd = child;
+  return (int)pid;
+}
+
+/* --- pyrunc_sealed_memfd --- */
+
+/* MFD_EXEC and MFD_NOEXEC_SEAL: Linux 6.3; before it a memfd can always be executed. */
+static int make_memfd(const char *name, int executable) {
+  unsigned flags = 0x0001u | 0x0002u; /* MFD_CLOEXEC, MFD_ALLOW_SEALING */
+  long fd = syscall(SYS_memfd_create, name, flags | (executable ? 0x0010u : 0x0008u));
+  if (fd < 0 && errno == EINVAL) fd = syscall(SYS_memfd_create, name, flags);
+  return result_of(fd);
+}
+
+static int pyrunc_sealed_memfd(const char *name, const char *bytes, size_t size, int executable) {
+  SCOPED_FD fd = make_memfd(name, executable);
+  if (fd < 0) return fd;
+  for (size_t done = 0; done < size;) {
+    ssize_t written = write(fd, bytes + done, size - done);
+    if (written < 0 && errno != EINTR) return -errno;
+    if (written > 0) done += (size_t)written;
+  }
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0) return -errno;
+  int sealed = fd;
+  fd = -1; /* the caller's now */
+  return sealed;
+}
+
+/* --- Mounts --- */
+
+static int pyrunc_open_tree(const char *path, int recursive, int follow) {
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  if (recursive) flags |= AT_RECURSIVE;
+  if (!follow) flags |= AT_SYMLINK_NOFOLLOW;
+  return result_of(syscall(SYS_open_tree, AT_FDCWD, path, flags));
+}
+
+static int pyrunc_idmap(int tree_fd, int userns_fd, int recursive) {
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns_fd};
+  unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+  return result_of(syscall(SYS_mount_setattr, tree_fd, "", flags, &attributes, sizeof attributes));
+}
+
+/* EAGAIN: something was renamed meanwhile, and `..` could not be trusted. */
+static int pyrunc_open_in_root(int dir_fd, const char *path, int flags) {
+  struct open_how how = {
+      .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+      .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+  };
+  int fd = -EAGAIN;
+  for (int tries = 0; tries < 128 && (fd == -EAGAIN || fd == -EINTR); tries++) {
+    fd = result_of(syscall(SYS_openat2, dir_fd, path, &how, sizeof how));
+  }
+  return fd;
+}
+
+static int pyrunc_detach(const char *path) {
+  return result_of(syscall(SYS_umount2, path, 2 | 8)); /* MNT_DETACH | UMOUNT_NOFOLLOW */
+}
+
+/* --- The device program of a cgroup --- */
+
+#define DEVICE_PROGRAMS 64
+
+static int bpf_call(int command, union bpf_attr *attributes) {
+  return result_of(syscall(SYS_bpf, command, attributes, sizeof *attributes));
+}
+
+static int load_device_program(const char *insns, int count) {
+  union bpf_attr attributes = {
+      .prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
+      .insn_cnt = (uint32_t)count,
+      .insns = (uint64_t)(uintptr_t)insns,
+      .license = (uint64_t)(uintptr_t)"Apache-2.0",
+  };
+  return bpf_call(BPF_PROG_LOAD, &attributes);
+}
+
+static int program_by_id(uint32_t id) {
+  union bpf_attr attributes = {.prog_id = id};
+  return bpf_call(BPF_PROG_GET_FD_BY_ID, &attributes);
+}
+
+/* How many device programs are attached to the cgroup itself; their ids in `ids`. */
+static int attached_programs(int cgroup_fd, uint32_t *ids) {
+  union bpf_attr attributes = {.query = {
+                                   .target_fd = (uint32_t)cgroup_fd,
+                                   .attach_type = BPF_CGROUP_DEVICE,
+                                   .prog_ids = (uint64_t)(uintptr_t)ids,
+                                   .prog_cnt = DEVICE_PROGRAMS,
+                               }};
+  int error = bpf_call(BPF_PROG_QUERY, &attributes);
+  return error < 0 ? error : (int)attributes.query.prog_cnt;
+}
+
+/* replaced: descriptor of the program whose place it takes, or -1. */
+static int attach_program(int cgroup_fd, int program, int replaced) {
+  union bpf_attr attributes = {
+      .target_fd = (uint32_t)cgroup_fd,
+      .attach_bpf_fd = (uint32_t)program,
+      .attach_type = BPF_CGROUP_DEVICE,
+      .attach_flags = BPF_F_ALLOW_MULTI,
+  };
+  if (replaced >= 0) {
+    attributes.attach_flags |= BPF_F_REPLACE;
+    attributes.replace_bpf_fd = (uint32_t)replaced;
+  }
+  return bpf_call(BPF_PROG_ATTACH, &attributes);
+}
+
+static int detach_program(int cgroup_fd, uint32_t id) {
+  SCOPED_FD program = program_by_id(id);
+  if (program < 0) return program;
+  union bpf_attr attributes = {
+      .target_fd = (uint32_t)cgroup_fd,
+      .attach_bpf_fd = (uint32_t)program,
+      .attach_type = BPF_CGROUP_DEVICE,
+  };
+  return bpf_call(BPF_PROG_DETACH, &attributes);
+}
+
+static int pyrunc_cgroup_device(int cgroup_fd, const char *insns, int count) {
+  uint32_t ids[DEVICE_PROGRAMS];
+  SCOPED_FD program = load_device_program(insns, count);
+  if (program < 0) return program;
+  int attached = attached_programs(cgroup_fd, ids);
+  if (attached < 0) return attached;
+  if (attached == 1) {
+    SCOPED_FD old = program_by_id(ids[0]);
+    return old < 0 ? old : attach_program(cgroup_fd, program, old);
+  }
+  /* The new one first: at no time is nothing forbidden. */
+  int error = attach_program(cgroup_fd, program, -1);
+  for (int i = 0; error >= 0 && i < attached; i++) error = detach_program(cgroup_fd, ids[i]);
+  return error;
+}
+
+/* --- The process --- */
+
+static int pyrunc_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard) {
+  uint64_t limit[2] = {soft, hard};
+  return result_of(syscall(SYS_prlimit64, pid, resource, limit, NULL));
+}
+
+static int pyrunc_subreaper(int on) { return result_of(prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0)); }
+
+static int pyrunc_dumpable(int on) { return result_of(prctl(PR_SET_DUMPABLE, on, 0, 0, 0)); }
+
+static int pyrunc_setns(int fd, int nstype) { return result_of(syscall(SYS_setns, fd, nstype)); }

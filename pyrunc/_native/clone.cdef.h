@@ -1,0 +1,38 @@
+/* What the parent's Python calls of C. Every function returns a negative errno on failure. */
+
+/* The whole of starting pyrunc-init.
+ * flags: CLONE_NEW* of new namespaces. cgroup_fd: directory for CLONE_INTO_CGROUP, or -1.
+ * init_fd: sealed memfd of pyrunc-init. keep: descriptors that init inherits at their numbers.
+ * preserve: descriptors 3..3+preserve-1 are inherited too. raise_ambient: 1 when a user namespace is new.
+ * Returns the pid (of the caller's pid namespace) and stores a close-on-exec pidfd. */
+int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, int plan_fd, const int *keep, int nkeep,
+                 int preserve, int raise_ambient, int *pidfd);
+
+/* A sealed memfd with these bytes. executable: 1 for pyrunc-init, 0 for a plan. Returns the descriptor. */
+int pyrunc_sealed_memfd(const char *name, const char *bytes, size_t size, int executable);
+
+/* open_tree(OPEN_TREE_CLONE) of a host path, close-on-exec. recursive: 1 for rbind. follow: 1 to follow a last link. */
+int pyrunc_open_tree(const char *path, int recursive, int follow);
+
+/* mount_setattr(MOUNT_ATTR_IDMAP) on a detached tree with the user namespace of userns_fd. */
+int pyrunc_idmap(int tree_fd, int userns_fd, int recursive);
+
+/* openat2 with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS below dir_fd. */
+int pyrunc_open_in_root(int dir_fd, const char *path, int flags);
+
+int pyrunc_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard);
+
+/* umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) */
+int pyrunc_detach(const char *path);
+
+/* Attach (or replace) the one device program of a cgroup v2. insns: 8 bytes each. */
+int pyrunc_cgroup_device(int cgroup_fd, const char *insns, int count);
+
+/* prctl(PR_SET_CHILD_SUBREAPER), prctl(PR_SET_DUMPABLE) */
+int pyrunc_subreaper(int on);
+int pyrunc_dumpable(int on);
+
+/* An inotify descriptor that is readable when the directory is deleted or moved. */
+int pyrunc_watch(const char *path);
+
+int pyrunc_setns(int fd, int nstype);

@@ -1,0 +1,95 @@
+/* pyrunc-init: what its parts share. */
+#ifndef PYRUNC_INIT_H
+#define PYRUNC_INIT_H
+
+#include "init_plan.h"
+#include "sys.h"
+
+struct init {
+  struct plan plan;
+  const struct plan_step *at; /* the step that runs */
+  uint32_t step;              /* its index */
+  int peer;                   /* who hears of failures: the parent, after GATE `start`; -1: nobody */
+  int root;                   /* the rootfs' root, -1: not there yet */
+  int proc;                   /* a procfs that is one, -1: not there yet */
+  int devpts;                 /* the container's devpts, -1: none */
+  int masks;                  /* our tmpfs with one empty directory and file, -1: not there */
+  unsigned umask;             /* what the user's process gets */
+  bool early;                 /* before GATE: the peer takes warnings */
+  bool pivoted;
+  bool prepared;    /* prepare_exec() was done */
+  char *executable; /* PATH_SIZE bytes; LOOKUP puts the path there */
+};
+
+/* Arguments of the step that runs. The decoder has checked them. */
+static inline uint64_t number(const struct init *c, int i) { return c->at->arg[i]; }
+static inline const char *text(const struct init *c, int i) {
+  return plan_text(&c->plan, c->at->arg[i]);
+}
+static inline uint32_t text_size(const struct init *c, int i) { return (uint32_t)c->at->arg[i]; }
+static inline int descriptor(const struct init *c, int i) {
+  return plan_fd(&c->plan, c->at->arg[i]);
+}
+
+/* init.c */
+int send_message(struct init *c, const struct plan_message *message, const char *body, int fd);
+int receive_message(int fd, struct plan_message *message);
+int send_descriptor(int socket, const void *body, size_t size, const char *more, int fd);
+_Noreturn void fail(struct init *c, int detail, long error, int64_t value, const char *body);
+void warn(struct init *c, int detail, long error, const char *body);
+/* The result when it is no error, else fail(). */
+long must(struct init *c, long result, int detail, const char *body);
+const char **make_vector(struct init *c, int argument, const char *when_empty);
+unsigned decimal(char *out, uint64_t value);
+
+/* init_mount.c */
+int open_root(struct init *c);
+int open_in_root(struct init *c, const char *path, uint64_t flags);
+int open_or_make(struct init *c, const char *path, uint64_t flags, bool file);
+int open_procfs(struct init *c);
+void step_propagate(struct init *c);
+void step_rootfs(struct init *c);
+void step_mount(struct init *c);
+void step_bind(struct init *c);
+void step_mknod(struct init *c);
+void step_bind_device(struct init *c);
+void step_symlink(struct init *c);
+void step_mask(struct init *c);
+void step_readonly(struct init *c);
+void step_root_readonly(struct init *c);
+void step_root_propagation(struct init *c);
+void step_pivot(struct init *c);
+void step_console(struct init *c);
+
+/* init_process.c */
+void step_cgroup_join(struct init *c);
+void step_setns(struct init *c);
+void step_fork(struct init *c);
+void step_unshare(struct init *c);
+void step_time_namespace(struct init *c);
+void step_become_root(struct init *c);
+void step_loopback(struct init *c);
+void step_sysctl(struct init *c);
+void step_hostname(struct init *c);
+void step_domainname(struct init *c);
+void step_keyring(struct init *c);
+void step_proc_write(struct init *c);
+void step_personality(struct init *c);
+void step_scheduler(struct init *c);
+void step_io_priority(struct init *c);
+void step_memory_policy(struct init *c);
+void step_stdio_owner(struct init *c);
+void step_setsid(struct init *c);
+void step_bounding(struct init *c);
+void step_setgroups(struct init *c);
+void step_setids(struct init *c);
+void step_umask(struct init *c);
+void step_chdir(struct init *c);
+void step_capabilities(struct init *c);
+void step_ambient(struct init *c);
+void step_no_new_privileges(struct init *c);
+
+/* init_hook.c */
+void step_hook(struct init *c);
+
+#endif

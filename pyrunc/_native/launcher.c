@@ -1,0 +1,244 @@
+/* pyrunc: finds the Python package that it was installed with, and an interpreter for it, and
+ * executes that. A Python console script would search sys.path and read pyvenv.cfg and every .pth
+ * file first; a libc's start-up alone costs half a millisecond in a VM. So: no libc. */
+
+#include <asm/unistd.h>
+#include <linux/errno.h>
+#include <linux/fcntl.h>
+#include <linux/limits.h>
+
+#ifndef PYRUNC_PYTHON
+#error "PYRUNC_PYTHON: the path of the interpreter that pyrunc is built for"
+#endif
+#ifndef PYRUNC_MINOR
+#error "PYRUNC_MINOR: the N of its version 3.N"
+#endif
+
+enum {
+  OLDEST_MINOR = 11,
+  NEWEST_MINOR = 16,
+  UNVERSIONED = 0, /* a directory that every Python 3 of a distribution shares */
+};
+
+/* sys.argv is ["-c", SITE_DIR, arguments...]. The package is a bare module object with a path, so
+ * that no directory is put on sys.path and pyrunc/__init__.py is not executed. */
+static const char BOOT[] = "import sys\n"
+                           "m=sys.modules['pyrunc']=type(sys)('pyrunc')\n"
+                           "m.site_dir=sys.argv[1]\n"
+                           "m.__path__=[m.site_dir+'/pyrunc']\n"
+                           "del m\n"
+                           "import pyrunc.cli.main\n"
+                           "pyrunc.cli.main.main(sys.argv[2:])\n";
+
+#if defined(__x86_64__)
+__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n"
+        "\tcall launch\n\thlt\n");
+
+static long call4(long number, long a, long b, long c, long d) {
+  long result;
+  register long r10 __asm__("r10") = d;
+  __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
+  return result;
+}
+#elif defined(__aarch64__)
+__asm__(".globl _start\n_start:\n\tmov x29, #0\n\tmov x30, #0\n\tmov x0, sp\n\tbl launch\n"
+        "\tbrk #0\n");
+
+static long call4(long number, long a, long b, long c, long d) {
+  register long x8 __asm__("x8") = number;
+  register long x0 __asm__("x0") = a;
+  register long x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c;
+  register long x3 __asm__("x3") = d;
+  __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+  return x0;
+}
+#else
+#error "pyrunc knows the system calls of x86_64 and aarch64 only"
+#endif
+
+/* Text that is put together in a fixed buffer; what does not fit marks it as overflown. */
+struct text {
+  unsigned length;
+  int overflown;
+  char bytes[PATH_MAX];
+};
+
+static void add(struct text *text, const char *more) {
+  for (; *more; more++) {
+    if (text->length + 1 >= sizeof text->bytes) {
+      text->overflown = 1;
+      break;
+    }
+    text->bytes[text->length++] = *more;
+  }
+  text->bytes[text->length] = '\0';
+}
+
+static void set(struct text *text, const char *first) {
+  text->length = 0;
+  text->overflown = 0;
+  add(text, first);
+}
+
+/* Adds a path in which '*' stands for the minor version, from 10 to 99. */
+static void add_versioned(struct text *text, const char *pattern, int minor) {
+  char piece[3];
+  for (; *pattern; pattern++) {
+    if (*pattern == '*') {
+      piece[0] = (char)('0' + minor / 10);
+      piece[1] = (char)('0' + minor % 10);
+      piece[2] = '\0';
+    } else {
+      piece[0] = *pattern;
+      piece[1] = '\0';
+    }
+    add(text, piece);
+  }
+}
+
+/* Reads a symbolic link; 0, or the negated errno. */
+static long read_link(const char *path, struct text *target) {
+  long length = call4(__NR_readlinkat, AT_FDCWD, (long)path, (long)target->bytes, PATH_MAX);
+  if (length < 0)
+    return length;
+  if (length >= PATH_MAX)
+    return -ENAMETOOLONG;
+  target->length = (unsigned)length;
+  target->overflown = 0;
+  target->bytes[length] = '\0';
+  return 0;
+}
+
+/* Cuts off the last component. */
+static void to_parent(struct text *path) {
+  while (path->length > 0 && path->bytes[path->length - 1] != '/')
+    path->length--;
+  if (path->length > 0)
+    path->length--;
+  path->bytes[path->length] = '\0';
+}
+
+static unsigned long size(const char *text) {
+  unsigned long length = 0;
+  while (text[length])
+    length++;
+  return length;
+}
+
+__attribute__((noreturn)) static void fail(const char *fact, const char *subject, const char *advice) {
+  const char *parts[] = {"pyrunc: ", fact, subject, advice, "\n"};
+  for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++)
+    call4(__NR_write, 2, (long)parts[i], (long)size(parts[i]), 0);
+  for (;;)
+    call4(__NR_exit_group, 1, 0, 0, 0);
+}
+
+/* A closed standard stream would be given to the next file opened, and then written to. */
+static void open_standard_streams(void) {
+  for (long fd = 0; fd <= 2; fd++)
+    if (call4(__NR_fcntl, fd, F_GETFD, 0, 0) == -EBADF)
+      call4(__NR_openat, AT_FDCWD, (long)"/dev/null", O_RDWR, 0);
+}
+
+/* Whether the package is in the directory: prefix + pattern; site is left at that directory. */
+static int is_site(struct text *site, const char *prefix, const char *pattern, int minor) {
+  set(site, prefix);
+  add_versioned(site, pattern, minor);
+  unsigned length = site->length;
+  add(site, "/pyrunc/version.py");
+  int found = !site->overflown && call4(__NR_faccessat, AT_FDCWD, (long)site->bytes, 0, 0) == 0;
+  site->length = length;
+  site->bytes[length] = '\0';
+  return found;
+}
+
+/* Finds the package for one version of Python, relative to the prefix (the parent of bin/). */
+static int find_versioned(struct text *site, const char *prefix, int minor) {
+  return is_site(site, prefix, "/lib/python3.*/site-packages", minor) ||
+         is_site(site, prefix, "/lib64/python3.*/site-packages", minor) ||
+         is_site(site, prefix, "/lib/python3.*/dist-packages", minor) ||
+         is_site(site, prefix, "/local/lib/python3.*/dist-packages", minor) ||
+         is_site(site, "", "/usr/local/lib/python3.*/dist-packages", minor);
+}
+
+/* Finds the package; returns the minor version that it is installed for, or UNVERSIONED. */
+static int find_site(struct text *site, const char *prefix) {
+  if (find_versioned(site, prefix, PYRUNC_MINOR))
+    return PYRUNC_MINOR;
+  for (int minor = OLDEST_MINOR; minor <= NEWEST_MINOR; minor++)
+    if (minor != PYRUNC_MINOR && find_versioned(site, prefix, minor))
+      return minor;
+  if (is_site(site, prefix, "/lib/python3/dist-packages", UNVERSIONED) ||
+      is_site(site, "", "/usr/lib/python3/dist-packages", UNVERSIONED))
+    return UNVERSIONED;
+  fail("the Python package pyrunc is in no directory beside ", prefix, "/bin: install pyrunc again");
+}
+
+/* Executes an interpreter; returns if there is none at that path. */
+static void try_python(const char *path, char **argv, char **envp) {
+  argv[0] = (char *)path;
+  call4(__NR_execve, (long)path, (long)argv, (long)envp, 0);
+}
+
+/* A virtual environment's interpreter is a symbolic link, and Python started through it would
+ * search for pyvenv.cfg; -S has no use for that. */
+static void try_resolved(struct text *path, char **argv, char **envp) {
+  struct text link;
+  long fd = call4(__NR_openat, AT_FDCWD, (long)path->bytes, O_PATH | O_CLOEXEC, 0);
+  if (fd < 0 || fd > 9999)
+    return;
+  char digits[] = {(char)('0' + fd / 1000), (char)('0' + fd / 100 % 10), (char)('0' + fd / 10 % 10),
+                   (char)('0' + fd % 10), '\0'};
+  const char *number = digits;
+  while (*number == '0' && number[1])
+    number++;
+  set(&link, "/proc/self/fd/");
+  add(&link, number);
+  if (read_link(link.bytes, path) == 0)
+    try_python(path->bytes, argv, envp);
+  call4(__NR_close, fd, 0, 0, 0);
+}
+
+static void try_versioned(struct text *path, const char *prefix, const char *pattern, int minor, char **argv,
+                          char **envp) {
+  set(path, prefix);
+  add_versioned(path, pattern, minor);
+  if (!path->overflown)
+    try_resolved(path, argv, envp);
+}
+
+__attribute__((used, noreturn)) void launch(long *stack) {
+  long argc = stack[0];
+  char **given = (char **)(stack + 1);
+  char **envp = given + argc + 1;
+  struct text prefix;
+  struct text site;
+  struct text path;
+
+  open_standard_streams();
+  if (read_link("/proc/self/exe", &prefix) < 0)
+    fail("cannot read ", "/proc/self/exe", ": is /proc mounted?");
+  to_parent(&prefix);
+  to_parent(&prefix);
+  int minor = find_site(&site, prefix.bytes);
+
+  const char *options[] = {"", "-I", "-S", "-X", "utf8", "-X", "frozen_modules=on", "-c", BOOT, site.bytes};
+  long own = sizeof options / sizeof *options;
+  char *argv[own + (argc > 0 ? argc : 1)];
+  for (long i = 0; i < own; i++)
+    argv[i] = (char *)options[i];
+  for (long i = 1; i < argc; i++)
+    argv[own + i - 1] = given[i];
+  argv[own + (argc > 0 ? argc - 1 : 0)] = (char *)0;
+
+  if (minor == UNVERSIONED || minor == PYRUNC_MINOR)
+    try_python(PYRUNC_PYTHON, argv, envp);
+  if (minor != UNVERSIONED) {
+    try_versioned(&path, prefix.bytes, "/bin/python3.*", minor, argv, envp);
+    try_versioned(&path, "", "/usr/bin/python3.*", minor, argv, envp);
+    try_versioned(&path, "", "/usr/local/bin/python3.*", minor, argv, envp);
+  }
+  try_python("/usr/bin/python3", argv, envp);
+  fail("found no Python interpreter for ", site.bytes, ": install the package python3");
+}

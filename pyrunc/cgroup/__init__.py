@@ -1,0 +1,133 @@
+"""cgroups: one interface (``base.Cgroup``), a driver for v1 and one for v2."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.cgroup import files
+from pyrunc.cgroup.base import Cgroup, Hierarchies
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Cgroup", "Hierarchies", "locate", "make", "restore", "resolve"]
+
+
+def locate() -> Hierarchies:
+    """Find the hierarchies of this host.
+
+    In the usual layouts the names tell the mount points; only others cost a look at mountinfo.
+    """
+    if files.exists(files.ROOT + "/cgroup.controllers"):
+        return Hierarchies("v2", [((), files.ROOT)])
+    try:
+        own = files.read("/proc/self/cgroup")
+        names = frozenset(posix.listdir(files.ROOT))
+    except OSError as e:
+        raise files.failure(
+            f"there is no cgroup file system at {files.ROOT}",
+            files.ROOT,
+            e.errno or 0,
+            hint="mount cgroup2 there",
+        ) from None
+    mounts: list[tuple[tuple[str, ...], str]] = []
+    unknown: list[tuple[str, ...]] = []
+    for controllers in parse_own(own):
+        name = ",".join(controllers).removeprefix("name=")
+        if name in names:
+            mounts.append((controllers, f"{files.ROOT}/{name}"))
+        else:
+            unknown.append(controllers)
+    if unknown:
+        table = parse_mountinfo(files.get("/proc/self/mountinfo"))
+        for controllers in unknown:
+            # A hierarchy that is mounted nowhere can't be used: it counts as missing.
+            point = table.get(frozenset(controllers))
+            if point:
+                mounts.append((controllers, point))
+    if not mounts:
+        raise files.failure(
+            "no cgroup controllers are mounted", files.ROOT, hint=f"mount cgroup2 at {files.ROOT}"
+        )
+    return Hierarchies("v1", mounts)
+
+
+def parse_own(text: str) -> list[tuple[str, ...]]:
+    """The controllers of each v1 hierarchy in /proc/self/cgroup."""
+    found = []
+    for line in text.splitlines():
+        controllers = line.split(":", 2)[1]
+        if controllers:
+            found.append(tuple(controllers.split(",")))
+    return found
+
+
+def parse_mountinfo(text: str) -> dict[frozenset[str], str]:
+    """Mount point of each v1 hierarchy, by its set of controllers; the first mount counts."""
+    found: dict[frozenset[str], str] = {}
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        kind = right.split(" ")
+        if kind[0] != "cgroup" or len(kind) < 3:
+            continue
+        options = [o for o in kind[2].split(",") if o not in ("rw", "ro", "xattr", "none")]
+        point = left.split(" ")[4].replace("\\040", " ")
+        found.setdefault(frozenset(options), point)
+    return found
+
+
+def resolve(cgroups_path: str | None, id: str) -> str:
+    """The container's path from the root of every hierarchy.
+
+    Relative or absolute is the same: below pyrunc's own cgroup the place would depend on who
+    calls, and the caller's limits and "no internal processes" would get into the way.
+    """
+    parts = [p for p in (cgroups_path or id).split("/") if p not in ("", ".")]
+    if ".." in parts or not parts:
+        raise files.failure(
+            f'cgroupsPath "{cgroups_path}" is not a place for a container',
+            cgroups_path or "",
+            path="linux.cgroupsPath",
+            hint='name a directory below the root, without ".."',
+        )
+    return "/" + "/".join(parts)
+
+
+def make(
+    cgroups_path: str | None,
+    id: str,
+    *,
+    systemd: bool = False,
+    hierarchies: Hierarchies | None = None,
+) -> Cgroup:
+    """The cgroup of a new container: looked up, not made yet."""
+    if systemd:
+        raise files.failure(
+            "the systemd driver of cgroups is not built in yet",
+            "--systemd-cgroup",
+            hint="use cgroupfs: leave --systemd-cgroup out (Podman: --cgroup-manager=cgroupfs)",
+        )
+    path = resolve(cgroups_path, id)
+    found = hierarchies or locate()
+    if found.version == "v2":
+        from pyrunc.cgroup import v2
+
+        return v2.UnifiedCgroup.plan(path, found.mounts[0][1])
+    from pyrunc.cgroup import v1
+
+    return v1.LegacyCgroup.plan(path, found.mounts)
+
+
+def restore(record: dict[str, Any]) -> Cgroup:
+    """The cgroup that ``Cgroup.record`` told of, on the same host."""
+    if record.get("version") == "v2":
+        from pyrunc.cgroup import v2
+
+        return v2.UnifiedCgroup(record["path"], record["mountpoint"], record["made"])
+    from pyrunc.cgroup import v1
+
+    return v1.LegacyCgroup(
+        record["path"],
+        [v1.Place(tuple(c), mountpoint, made) for c, mountpoint, made in record["places"]],
+    )

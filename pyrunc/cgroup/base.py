@@ -1,0 +1,155 @@
+"""What every driver of cgroups can do, and what is found about the host."""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from pyrunc.cgroup import files
+from pyrunc.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Resources = dict[str, Any]
+    Record = dict[str, object]
+
+
+class Hierarchies:
+    """version: "v1" or "v2"; mounts: (controllers, mountpoint) of each hierarchy.
+
+    A named v1 hierarchy has the one controller "name=NAME". v2 has one mount, whose
+    controllers are not looked up: ().
+    """
+
+    __slots__ = ("version", "mounts")
+
+    def __init__(self, version: str, mounts: list[tuple[tuple[str, ...], str]]) -> None:
+        self.version = version
+        self.mounts = mounts
+
+
+class Cgroup:
+    """The place of one container in all hierarchies; nothing is made before ``create``."""
+
+    __slots__ = ("path",)
+    version = ""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def record(self) -> Record:
+        """All that ``restore`` needs, in JSON's types; to be stored before ``create``."""
+        raise NotImplementedError
+
+    def create(self, resources: Resources) -> None:
+        """Make the directories and set the limits (linux.resources, validated)."""
+        raise NotImplementedError
+
+    def update(self, resources: Resources) -> None:
+        """Change limits; what is absent or zero stays, devices stay."""
+        raise NotImplementedError
+
+    def join_fds(self) -> list[int]:
+        """Write-only fds; whoever writes "0" to each of them is in the cgroup."""
+        raise NotImplementedError
+
+    def clone_fd(self) -> int:
+        """Directory fd for CLONE_INTO_CGROUP; -1: use ``join_fds``."""
+        return -1
+
+    def processes(self) -> list[int]:
+        """Processes in the cgroup and below it."""
+        raise NotImplementedError
+
+    def kill_all(self) -> None:
+        """SIGKILL to every process in it and below, even if frozen; returns when it's empty."""
+        raise NotImplementedError
+
+    def freeze(self) -> None:
+        raise NotImplementedError
+
+    def thaw(self) -> None:
+        raise NotImplementedError
+
+    def frozen(self) -> bool:
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """Remove what ``create`` made, and whatever the container made inside."""
+        raise NotImplementedError
+
+    def paths(self) -> dict[str, str]:
+        """Controller to the container's directory; v2: {"": directory}."""
+        raise NotImplementedError
+
+    def mounts(self) -> list[tuple[tuple[str, ...], str, str]]:
+        """(controllers, mountpoint, path below the mountpoint), for mounts of type cgroup."""
+        raise NotImplementedError
+
+
+def refuse_processes(directory: str) -> None:
+    """A container starts in an empty cgroup, or its limits would hit strangers."""
+    count = len(files.pids(directory))
+    if count:
+        raise files.failure(
+            f"container's cgroup is not empty: {count} process(es) found",
+            directory,
+            path="linux.cgroupsPath",
+            hint="choose another cgroupsPath, or end the processes that are in it",
+        )
+
+
+def kill_each(found: list[int]) -> None:
+    for pid in found:
+        # A process of an outer pid namespace is listed as 0, and 0 would be our own group.
+        if pid <= 0:
+            continue
+        try:
+            posix.kill(pid, 9)
+        except OSError as e:
+            if e.errno != errno.ESRCH:
+                raise files.failure(
+                    f"cannot kill process {pid}", str(pid), e.errno or 0, syscall="kill"
+                ) from None
+
+
+def wait_empty(directory: str, again: object = None, limit: float = 10.0) -> None:
+    """Wait until no process is in the cgroup and below; ``again()`` before each look."""
+    pause = 0.0005
+    end = time.monotonic() + limit
+    while True:
+        if callable(again):
+            again()
+        left = files.tree_pids(directory)
+        if not left:
+            return
+        if time.monotonic() > end:
+            raise still_there(directory, left)
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+
+
+def still_there(directory: str, left: list[int]) -> Error:
+    return files.failure(
+        "processes do not end after SIGKILL: " + " ".join(map(str, left)),
+        directory,
+        hint="they are stuck in the kernel; look at /proc/PID/stack",
+    )
+
+
+def unexpectedly_frozen(directory: str) -> Error:
+    return files.failure(
+        "container's cgroup unexpectedly frozen",
+        directory,
+        path="linux.cgroupsPath",
+        hint="choose another cgroupsPath, or thaw it",
+    )
+
+
+def cannot_join(directory: str, file: str, number: int) -> Error:
+    return files.failure(
+        f"cannot join cgroup {directory}", directory + file, number, "linux.cgroupsPath", "open"
+    )

@@ -1,0 +1,240 @@
+"""Small acts on cgroup files and directories. Each failure is an Error that names the file."""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from pyrunc.errors import Error
+
+ROOT = "/sys/fs/cgroup"
+_READ = posix.O_RDONLY | posix.O_CLOEXEC
+_WRITE = posix.O_WRONLY | posix.O_CLOEXEC
+
+HINTS = {
+    errno.ENOENT: "the controller, or this setting of it, is not available on this kernel",
+    errno.EACCES: "pyrunc has no right to this cgroup; run as root or have it delegated",
+    errno.EPERM: "pyrunc has no right to do this in this cgroup; run as root or have it delegated",
+    errno.EROFS: "the cgroup file system is mounted read-only here",
+    errno.EINVAL: "the kernel does not take this value; see also the limits of the parent cgroup",
+    errno.EBUSY: "the cgroup or its parent is in use",
+    errno.ENOSPC: "the parent cgroup has none left (v1 cpuset: cpuset.cpus or cpuset.mems empty)",
+    errno.ERANGE: "the value is out of the kernel's range",
+    errno.ENODEV: "there is no such device",
+}
+
+
+def failure(
+    message: str, subject: str, number: int = 0, path: str = "", syscall: str = "", hint: str = ""
+) -> Error:
+    """The Error of this package; ``number`` is an errno, told by symbol at the edge."""
+    return Error(
+        message,
+        code="cgroup",
+        step="cgroup",
+        path=path,
+        syscall=syscall,
+        errno=number,
+        subject=subject,
+        hint=hint or HINTS.get(number, ""),
+    )
+
+
+def unavailable(controller: str, path: str) -> Error:
+    """The config asks for a controller that this host does not have."""
+    return failure(
+        f"the requested cgroup controller `{controller}` is not available",
+        controller,
+        path=path,
+        hint=f"remove {path} from config.json, or enable the controller on the host",
+    )
+
+
+def write(file: str, value: str) -> None:
+    """Write in one call, as cgroup files want; raises OSError."""
+    fd = posix.open(file, _WRITE)
+    try:
+        posix.write(fd, value.encode())
+    finally:
+        posix.close(fd)
+
+
+def put(file: str, value: str, path: str, ignore: tuple[int, ...] = ()) -> bool:
+    """Write a setting; False when the kernel refused it with an errno in ``ignore``."""
+    try:
+        write(file, value)
+    except OSError as e:
+        number = e.errno or 0
+        if number in ignore:
+            return False
+        raise refused(file, value, number, path) from None
+    return True
+
+
+def refused(file: str, value: str, number: int, path: str) -> Error:
+    """The Error for a setting that could not be written."""
+    directory, _, name = file.rpartition("/")
+    if number == errno.ENOENT:
+        message = f"cgroup {directory} has no setting {name}"
+    else:
+        message = f'cannot set {name} to "{value}" in cgroup {directory}'
+    return failure(message, file, number, path, "write")
+
+
+def read(file: str) -> str:
+    """The whole text of a cgroup file; raises OSError."""
+    fd = posix.open(file, _READ)
+    try:
+        parts = []
+        while True:
+            part = posix.read(fd, 65536)
+            parts.append(part)
+            # A kernfs read that is shorter than a page can only be the end of the file.
+            if len(part) < 2048:
+                return b"".join(parts).decode()
+    finally:
+        posix.close(fd)
+
+
+def get(file: str, path: str = "") -> str:
+    """As ``read``, but a failure is an Error."""
+    try:
+        return read(file)
+    except OSError as e:
+        raise failure(f"cannot read {file}", file, e.errno or 0, path, "read") from None
+
+
+def exists(path: str) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def topmost_missing(mountpoint: str, path: str) -> str:
+    """The highest directory of mountpoint + path that is not there; "" when all are there."""
+    missing = ""
+    while path and path != "/":
+        if exists(mountpoint + path):
+            break
+        missing = mountpoint + path
+        path = path.rpartition("/")[0]
+    return missing
+
+
+def chain(top: str, leaf: str) -> list[str]:
+    """The directories from ``top`` down to ``leaf``, both included; [] without top."""
+    if not top:
+        return []
+    found = [leaf]
+    while leaf != top:
+        leaf = leaf.rpartition("/")[0]
+        found.append(leaf)
+    found.reverse()
+    return found
+
+
+def make_directory(directory: str) -> bool:
+    """mkdir; False when it is there already."""
+    try:
+        posix.mkdir(directory, 0o755)
+    except OSError as e:
+        if e.errno == errno.EEXIST:
+            return False
+        raise failure(
+            f"cannot make cgroup {directory}",
+            directory,
+            e.errno or 0,
+            "linux.cgroupsPath",
+            "mkdir",
+        ) from None
+    return True
+
+
+def children(directory: str) -> list[str]:
+    """The child cgroups; [] when there are none or the directory is gone."""
+    try:
+        # kernfs counts subdirectories in the link count: one stat spares reading the directory.
+        if posix.stat(directory).st_nlink == 2:
+            return []
+        with posix.scandir(directory) as entries:
+            return [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def pids(directory: str, file: str = "cgroup.procs") -> list[int]:
+    """Processes directly in a cgroup; [] when it is gone."""
+    try:
+        return [int(p) for p in read(f"{directory}/{file}").split()]
+    except OSError as e:
+        # EOPNOTSUPP: a threaded v2 cgroup, whose processes are listed by its domain.
+        if e.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+            return []
+        raise failure(
+            f"cannot list the processes of cgroup {directory}",
+            f"{directory}/{file}",
+            e.errno or 0,
+            syscall="read",
+        ) from None
+
+
+def tree_pids(directory: str) -> list[int]:
+    """Processes in a cgroup and in all cgroups below it."""
+    found = pids(directory)
+    for child in children(directory):
+        found += tree_pids(child)
+    return found
+
+
+def _rmdir(directory: str) -> int:
+    try:
+        posix.rmdir(directory)
+    except OSError as e:
+        return 0 if e.errno == errno.ENOENT else (e.errno or errno.EIO)
+    return 0
+
+
+def _remove_tree(directory: str) -> int:
+    """One try, bottom-up; the errno of the last refusal, 0 when all is gone."""
+    number = _rmdir(directory)
+    if number in (errno.EBUSY, errno.ENOTEMPTY):
+        below = children(directory)
+        if below:
+            for child in below:
+                _remove_tree(child)
+            number = _rmdir(directory)
+    return number
+
+
+def remove(places: list[tuple[str, str]]) -> None:
+    """Remove each (top, leaf): the leaf with all below it, then its parents up to top if unused.
+
+    A place without top was there before, and stays. Retries for about a second in all, since the
+    kernel lets go of a dead process's cgroup a little after its parent can see the death.
+    """
+    pause = 0.001
+    left = [place for place in places if place[0]]
+    while left:
+        refusals = [(_remove_tree(leaf), top, leaf) for top, leaf in left]
+        for number, top, leaf in refusals:
+            # A parent that can't go has someone else's container below it by now.
+            while not number and leaf != top:
+                leaf = leaf.rpartition("/")[0]
+                number = _rmdir(leaf)
+        again = [r for r in refusals if r[0]]
+        if again and (pause > 0.6 or again[0][0] not in (errno.EBUSY, errno.ENOTEMPTY)):
+            raise _in_use(again[0][2], again[0][0])
+        if again:
+            time.sleep(pause)
+            pause *= 2
+        left = [(top, leaf) for _, top, leaf in again]
+
+
+def _in_use(leaf: str, number: int) -> Error:
+    found = tree_pids(leaf)
+    who = ": processes left: " + " ".join(map(str, found)) if found else ""
+    hint = "end these processes and delete again" if found else ""
+    return failure(f"cannot remove cgroup {leaf}{who}", leaf, number, syscall="rmdir", hint=hint)

@@ -1,0 +1,179 @@
+"""The v1 driver: one directory in each hierarchy."""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from pyrunc.cgroup import base, files, limits_v1
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.cgroup.base import Record, Resources
+
+_TASKS = posix.O_WRONLY | posix.O_CLOEXEC
+
+
+class Place:
+    """A hierarchy; ``made`` is the topmost directory that create makes in it, or ""."""
+
+    __slots__ = ("controllers", "mountpoint", "made")
+
+    def __init__(self, controllers: tuple[str, ...], mountpoint: str, made: str) -> None:
+        self.controllers = controllers
+        self.mountpoint = mountpoint
+        self.made = made
+
+
+class LegacyCgroup(base.Cgroup):
+    """A container's cgroup in the v1 hierarchies."""
+
+    __slots__ = ("places",)
+    version = "v1"
+
+    def __init__(self, path: str, places: list[Place]) -> None:
+        super().__init__(path)
+        self.places = places
+
+    @classmethod
+    def plan(cls, path: str, mounts: list[tuple[tuple[str, ...], str]]) -> LegacyCgroup:
+        """See what is there already; make nothing."""
+        return cls(path, [Place(c, m, files.topmost_missing(m, path)) for c, m in mounts])
+
+    def record(self) -> Record:
+        return {
+            "version": "v1",
+            "path": self.path,
+            "places": [[list(p.controllers), p.mountpoint, p.made] for p in self.places],
+        }
+
+    def paths(self) -> dict[str, str]:
+        return {c: p.mountpoint + self.path for p in self.places for c in p.controllers}
+
+    def mounts(self) -> list[tuple[tuple[str, ...], str, str]]:
+        return [(p.controllers, p.mountpoint, self.path) for p in self.places]
+
+    def create(self, resources: Resources) -> None:
+        limits_v1.refuse_impossible(resources, self.paths())
+        fresh = True
+        for place in self.places:
+            fresh = self._make(place) and fresh
+        limits_v1.apply(resources, self.paths(), self._made_directories(), fresh=fresh)
+
+    def _make(self, place: Place) -> bool:
+        """Make the directory; False when it was there."""
+        leaf = place.mountpoint + self.path
+        made = False
+        for directory in files.chain(place.made, leaf):
+            made = files.make_directory(directory)
+        if not made:
+            if "pids" in place.controllers or "devices" in place.controllers:
+                base.refuse_processes(leaf)
+            if "freezer" in place.controllers and self.frozen():
+                raise base.unexpectedly_frozen(leaf)
+        if "cpuset" in place.controllers:
+            limits_v1.inherit_cpuset(place.mountpoint, leaf, made)
+        return made
+
+    def _made_directories(self) -> dict[str, list[str]]:
+        """Controller to the directories that create made in its hierarchy, top first."""
+        found = {}
+        for place in self.places:
+            directories = files.chain(place.made, place.mountpoint + self.path)
+            for controller in place.controllers:
+                found[controller] = directories
+        return found
+
+    def update(self, resources: Resources) -> None:
+        limits_v1.refuse_impossible(resources, self.paths())
+        changed = {key: value for key, value in resources.items() if key != "devices"}
+        limits_v1.apply(changed, self.paths(), self._made_directories(), update=True)
+
+    def join_fds(self) -> list[int]:
+        fds: list[int] = []
+        for place in self.places:
+            # "tasks" moves one thread and takes no global lock, unlike cgroup.procs.
+            file = f"{place.mountpoint}{self.path}/tasks"
+            try:
+                fds.append(posix.open(file, _TASKS))
+            except OSError as e:
+                for fd in fds:
+                    posix.close(fd)
+                raise base.cannot_join(
+                    place.mountpoint + self.path, "/tasks", e.errno or 0
+                ) from None
+        return fds
+
+    def _main(self) -> str:
+        """The directory whose processes count as the container's."""
+        paths = self.paths()
+        for controller in ("freezer", "devices", "pids"):
+            if controller in paths:
+                return paths[controller]
+        return next(iter(paths.values()))
+
+    def processes(self) -> list[int]:
+        return files.tree_pids(self._main())
+
+    def kill_all(self) -> None:
+        main = self._main()
+        if not files.tree_pids(main):
+            return
+        state = self.paths().get("freezer", "")
+
+        def again() -> None:
+            # Frozen, it cannot fork away from the list. Where freezing fails, repetition helps.
+            if state:
+                self._set(state, "FROZEN")
+            base.kill_each(files.tree_pids(main))
+            if state:
+                self._set(state, "THAWED")
+
+        base.wait_empty(main, again)
+
+    def _set(self, directory: str, state: str) -> None:
+        try:
+            files.write(directory + "/freezer.state", state)
+        except OSError as e:
+            if e.errno not in (errno.ENOENT, errno.ENODEV):
+                file = directory + "/freezer.state"
+                raise files.refused(file, state, e.errno or 0, "") from None
+
+    def freeze(self) -> None:
+        directory = self.paths().get("freezer")
+        if directory is None:
+            raise files.failure(
+                "the cgroup controller `freezer` is not available, so nothing can be paused",
+                "freezer",
+                hint="mount the v1 freezer hierarchy",
+            )
+        file = directory + "/freezer.state"
+        for number in range(1, 1001):
+            files.put(file, "FROZEN", "")
+            if files.get(file).strip() == "FROZEN":
+                return
+            time.sleep(0.0001 if number < 20 else 0.002)
+            if number % 50 == 0:
+                # FREEZING can stick for as long as a task waits for a frozen one.
+                files.put(file, "THAWED", "")
+                time.sleep(0.001)
+        files.put(file, "THAWED", "")
+        raise files.failure(f"cannot freeze cgroup {directory}", file, hint="try again")
+
+    def thaw(self) -> None:
+        directory = self.paths().get("freezer")
+        if directory is not None:
+            files.put(directory + "/freezer.state", "THAWED", "")
+
+    def frozen(self) -> bool:
+        directory = self.paths().get("freezer")
+        if directory is None:
+            return False
+        try:
+            return files.read(directory + "/freezer.state").strip() != "THAWED"
+        except OSError:
+            return False
+
+    def remove(self) -> None:
+        files.remove([(p.made, p.mountpoint + self.path) for p in self.places])

@@ -1,0 +1,157 @@
+"""The v2 driver: one directory in the unified hierarchy."""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from pyrunc.cgroup import base, files, limits_v2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.cgroup.base import Record, Resources
+
+_WRITE = posix.O_WRONLY | posix.O_CLOEXEC
+
+
+class UnifiedCgroup(base.Cgroup):
+    """A container's cgroup in v2; ``made`` is the topmost directory that create makes, or ""."""
+
+    __slots__ = ("_no_clone", "directory", "made", "mountpoint")
+    version = "v2"
+
+    def __init__(self, path: str, mountpoint: str, made: str) -> None:
+        super().__init__(path)
+        self.mountpoint = mountpoint
+        self.made = made
+        self.directory = mountpoint + path
+        self._no_clone = False
+
+    @classmethod
+    def plan(cls, path: str, mountpoint: str) -> UnifiedCgroup:
+        """See what is there already; make nothing."""
+        return cls(path, mountpoint, files.topmost_missing(mountpoint, path))
+
+    def record(self) -> Record:
+        return {
+            "version": "v2",
+            "path": self.path,
+            "mountpoint": self.mountpoint,
+            "made": self.made,
+        }
+
+    def paths(self) -> dict[str, str]:
+        return {"": self.directory}
+
+    def mounts(self) -> list[tuple[tuple[str, ...], str, str]]:
+        return [((), self.mountpoint, self.path)]
+
+    def create(self, resources: Resources) -> None:
+        limits_v2.refuse_impossible(resources)
+        made = False
+        parent = self.mountpoint
+        for part in self.path[1:].split("/"):
+            enable_controllers(parent)
+            parent += "/" + part
+            made = files.make_directory(parent)
+        if not made:
+            base.refuse_processes(self.directory)
+            if self.frozen():
+                raise base.unexpectedly_frozen(self.directory)
+        limits_v2.apply(self.directory, resources)
+        limits_v2.attach_devices(self.directory, resources.get("devices") or [])
+        # fork counts against pids.max and would fail at 0; moving in does not count.
+        self._no_clone = (resources.get("pids") or {}).get("limit") == 0
+
+    def update(self, resources: Resources) -> None:
+        limits_v2.refuse_impossible(resources)
+        limits_v2.apply(self.directory, resources, update=True)
+
+    def join_fds(self) -> list[int]:
+        return [self._open("/cgroup.procs", _WRITE)]
+
+    def clone_fd(self) -> int:
+        if self._no_clone:
+            return -1
+        return self._open("", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+
+    def _open(self, name: str, flags: int) -> int:
+        try:
+            return posix.open(self.directory + name, flags)
+        except OSError as e:
+            raise base.cannot_join(self.directory, name, e.errno or 0) from None
+
+    def processes(self) -> list[int]:
+        return files.tree_pids(self.directory)
+
+    def kill_all(self) -> None:
+        try:
+            files.write(self.directory + "/cgroup.kill", "1")
+        except OSError as e:
+            if not files.exists(self.directory):
+                return
+            # Before Linux 5.14, or a threaded cgroup: one by one. v2 kills what is frozen.
+            if e.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
+                file = self.directory + "/cgroup.kill"
+                raise files.refused(file, "1", e.errno or 0, "") from None
+        else:
+            base.wait_empty(self.directory)
+            return
+        base.wait_empty(self.directory, lambda: base.kill_each(files.tree_pids(self.directory)))
+
+    def freeze(self) -> None:
+        files.put(self.directory + "/cgroup.freeze", "1", "")
+        pause = 0.0001
+        end = time.monotonic() + 10
+        while "frozen 1" not in files.get(self.directory + "/cgroup.events"):
+            if time.monotonic() > end:
+                self.thaw()
+                raise files.failure(
+                    f"cannot freeze cgroup {self.directory}", self.directory, hint="try again"
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, 0.01)
+
+    def thaw(self) -> None:
+        files.put(self.directory + "/cgroup.freeze", "0", "")
+
+    def frozen(self) -> bool:
+        try:
+            return files.read(self.directory + "/cgroup.freeze").strip() == "1"
+        except OSError:
+            return False
+
+    def remove(self) -> None:
+        files.remove([(self.made, self.directory)])
+
+
+def enable_controllers(directory: str) -> None:
+    """Let the children of ``directory`` use all controllers that it has.
+
+    Refusals are let pass here: whether a controller is really needed is known when one of its
+    files is missing, and then ``limits_v2`` names it.
+    """
+    try:
+        have = files.read(directory + "/cgroup.controllers").split()
+        on = files.read(directory + "/cgroup.subtree_control").split()
+    except OSError as e:
+        raise files.failure(
+            f"cannot read the controllers of cgroup {directory}",
+            directory,
+            e.errno or 0,
+            "linux.cgroupsPath",
+            "read",
+        ) from None
+    missing = ["+" + name for name in have if name not in on]
+    if not missing:
+        return
+    file = directory + "/cgroup.subtree_control"
+    try:
+        files.write(file, " ".join(missing))
+    except OSError:
+        for one in missing:
+            try:
+                files.write(file, one)
+            except OSError:
+                continue

@@ -1,0 +1,1 @@
+"""The command line. It never touches the kernel: see ``lifecycle`` for that."""

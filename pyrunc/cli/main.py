@@ -1,0 +1,143 @@
+"""Where the program begins and ends."""
+
+from __future__ import annotations
+
+import gc
+import posix
+import sys
+
+from pyrunc.cli import parse, report
+from pyrunc.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Runs the command line ``argv`` (without the program's name) and exits."""
+    gc.disable()  # The process lives for milliseconds; what it makes dies with it.
+    status = 1
+    try:
+        status = run(argv)
+    finally:
+        posix._exit(status)
+
+
+def run(argv: list[str]) -> int:
+    """Runs the command line and reports what goes wrong; the exit status."""
+    failed = 1
+    debug = False
+    try:
+        parsed = parse.parse(argv)
+        if parsed is None:
+            _open_log_for_usage(argv)
+            from pyrunc.cli import help
+
+            explained = help.parse(argv)
+            if isinstance(explained, int):
+                return explained
+            parsed = explained
+        if parsed.verb == "exec":
+            failed = 255  # So a caller tells it from an exit status of the process.
+        given = parsed.globals
+        debug = given["debug"]
+        report.open_log(given["log"], given["log_format"], debug)
+
+        from pyrunc.cli import verbs
+
+        if given["version"]:
+            return verbs.version()
+        root = "" if parsed.verb == "spec" else state_root(given["root"])
+        return verbs.VERBS[parsed.verb](root, parsed)
+    except Error as error:
+        report.fail(error)
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as error:
+        report.fail(_internal(error, debug))
+    return failed
+
+
+def _open_log_for_usage(argv: list[str]) -> None:
+    """Opens the log if at least the global options are right: engines read errors from there."""
+    given = parse.globals_of(argv)
+    if given is not None:
+        report.open_log(given["log"], given["log_format"], given["debug"])
+
+
+def _internal(error: BaseException, debug: bool) -> Error:
+    """What to say of an exception that nobody expected."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    if not debug:
+        hint = "this is a bug in pyrunc; rerun with --debug before the verb to see where"
+        return Error(f"internal error: {what}", code="internal", hint=hint)
+    import traceback
+
+    report.write(2, "".join(traceback.format_exception(error)))
+    return Error(
+        f"internal error: {what}",
+        code="internal",
+        hint="this is a bug in pyrunc; please report it with the traceback on standard error",
+    )
+
+
+def enable_site() -> None:
+    """Makes the packages next to pyrunc importable; only slow leaves need them."""
+    site = sys.modules["pyrunc"].__path__[0].rpartition("/")[0]
+    if site and site not in sys.path:
+        sys.path.append(site)
+
+
+def absolute(path: str) -> str:
+    """An absolute path without ".", ".." and double slashes, made from the text alone."""
+    if not path.startswith("/"):
+        try:
+            path = f"{posix.getcwd()}/{path}"
+        except OSError as error:
+            raise report.from_os_error("current directory", error) from error
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def state_root(given: str) -> str:
+    """The directory that holds the state of all containers: --root or a default.
+
+    Root of a user namespace (rootless Podman) is told from root of the machine, as runc does.
+    """
+    if given:
+        root = absolute(given)
+        if root == "/":
+            raise Error(
+                "--root must not be /", code="root", hint="give a directory of its own to --root"
+            )
+        return root
+    runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"")
+    if posix.geteuid() == 0:
+        rootless = runtime and posix.environ.get(b"USER") != b"root" and _in_user_namespace()
+        if not rootless:
+            return "/run/pyrunc"
+    if not runtime:
+        raise Error(
+            "no directory for the state of containers",
+            code="root",
+            hint="set XDG_RUNTIME_DIR, or give a directory with --root before the verb",
+        )
+    return absolute(runtime.decode("utf-8", "surrogateescape")) + "/pyrunc"
+
+
+def _in_user_namespace() -> bool:
+    try:
+        fd = posix.open("/proc/self/uid_map", posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            text = posix.read(fd, 4096)
+        finally:
+            posix.close(fd)
+    except OSError:
+        return False
+    return text.split() != [b"0", b"0", b"4294967295"]

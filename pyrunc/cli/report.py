@@ -1,0 +1,122 @@
+"""Makes text of errors: for standard error and for the file of --log."""
+
+from __future__ import annotations
+
+import errno
+import posix
+import time
+
+from pyrunc.cli.json_text import quote
+from pyrunc.errors import ConfigError, Error
+
+_HINT = "hint: "
+
+
+class _Log:
+    """Where --log, --log-format and --debug say that messages go; fd -1 for nowhere."""
+
+    __slots__ = ("fd", "format", "debug")
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.format = "text"
+        self.debug = False
+
+
+_log = _Log()
+
+
+def open_log(path: str, format: str, debug: bool) -> None:
+    """Creates the log file at once, so that a caller always finds one. Raises Error."""
+    _log.format = format
+    _log.debug = debug
+    if not path or _log.fd >= 0:
+        return
+    try:
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC
+        _log.fd = posix.open(path, flags, 0o644)
+    except OSError as error:
+        raise from_os_error(f"open log file {path}", error, code="log") from error
+
+
+def from_os_error(what: str, error: OSError, code: str = "") -> Error:
+    """An Error about a failed system call, with the kernel's words in Go's lower case."""
+    number = error.errno or 0
+    words = posix.strerror(number).lower()
+    return Error(f"{what}: {words}", code=code, errno=number)
+
+
+def write(fd: int, text: str) -> bool:
+    """Writes all of text; False where the reader is gone or the file is full."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # A lone surrogate, from an escape in somebody's JSON.
+        data = text.encode("utf-8", "backslashreplace")
+    try:
+        while data:
+            data = data[posix.write(fd, data) :]
+    except OSError:
+        return False
+    return True
+
+
+def fact(error: Error) -> str:
+    """The first line: message, [ERRNO], (path in config.json)."""
+    text = error.message
+    if error.errno:
+        symbol = f"[{errno.errorcode.get(error.errno, str(error.errno))}]"
+        if symbol not in text:
+            text = f"{text} {symbol}"
+    if error.path and error.path not in text:
+        text = f"{text} ({error.path})"
+    return text
+
+
+def render(error: Error) -> str:
+    """All lines of an error, without a newline at the end."""
+    lines = [fact(error)]
+    if isinstance(error, ConfigError):
+        for fault in error.faults:
+            place = fault.path or "config.json"
+            if fault.line:
+                place = f"{place}:{fault.line}:{fault.column}"
+            lines.append(f"{place} {fault.message}")
+            if fault.hint:
+                lines.append(f"  {_HINT}{fault.hint}")
+    if error.hint:
+        lines.append(_HINT + error.hint)
+    return "\n".join(lines)
+
+
+def fail(error: Error) -> None:
+    """Reports an error: all of it on standard error, and as exactly one record in the log."""
+    text = render(error)
+    _record("error", text)
+    # "Incorrect Usage: ..." comes first on its line, as runc has it.
+    prefix = "" if text.startswith("Incorrect Usage: ") else "pyrunc: "
+    write(2, f"{prefix}{text}\n")
+
+
+def warn(text: str) -> None:
+    """Reports a warning.
+
+    Podman reads the whole log as one JSON object, and a container has our standard error as its
+    own: so the log gets it only with --debug, and standard error only if it is a terminal.
+    """
+    if _log.debug and _log.fd >= 0:
+        _record("warning", text)
+    elif posix.isatty(2):
+        write(2, f"pyrunc: warning: {text}\n")
+
+
+def _record(level: str, text: str) -> None:
+    """One line in the log, in one write, so that lines of several writers do not mix."""
+    if _log.fd < 0:
+        return
+    year, month, day, hour, minute, second = time.gmtime()[:6]
+    now = f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+    if _log.format == "json":
+        line = f'{{"level":"{level}","msg":{quote(text)},"time":"{now}"}}\n'
+    else:
+        line = f'time="{now}" level={level} msg={quote(text)}\n'
+    write(_log.fd, line)

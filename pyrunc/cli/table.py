@@ -1,0 +1,216 @@
+"""The one table of global options, verbs, their options and arguments.
+
+Both leaves of the command line are made from it: ``parse`` (fast, accepts) and ``help`` (click).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Kind = Literal["flag", "value", "int", "list", "ints"]
+
+TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
+FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
+
+
+class Option:
+    """One option.
+
+    kind: "flag" (no argument), "value" (text), "int" (0 or more), "list" and "ints" (repeatable).
+    choices: the only values allowed; empty for any.
+    """
+
+    __slots__ = ("name", "short", "kind", "metavar", "default", "help", "choices", "key")
+
+    def __init__(
+        self,
+        name: str,
+        short: str,
+        kind: Kind,
+        help: str,
+        metavar: str = "",
+        default: str | int | bool = "",
+        choices: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.short = short
+        self.kind = kind
+        self.help = help
+        self.metavar = metavar
+        self.default = default
+        self.choices = choices
+        self.key = name.replace("-", "_")
+
+    def initial(self) -> object:
+        """The value when the option is not given; a new list each time."""
+        if self.kind == "flag":
+            return False
+        if self.kind == "int":
+            return self.default or 0
+        if self.kind in ("list", "ints"):
+            return []
+        return self.default
+
+
+class Verb:
+    """One verb.
+
+    arguments: what its help shows after the options.
+    least, most: how many positional arguments it takes; most = -1 for no limit.
+    mixed: options may also come after the first positional argument.
+    """
+
+    __slots__ = ("name", "help", "arguments", "least", "most", "mixed", "options")
+
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        arguments: str,
+        least: int,
+        most: int,
+        options: tuple[Option, ...] = (),
+        mixed: bool = True,
+    ) -> None:
+        self.name = name
+        self.help = help
+        self.arguments = arguments
+        self.least = least
+        self.most = most
+        self.options = options
+        self.mixed = mixed
+
+
+GLOBALS = (
+    Option("root", "", "value", "keep the state of containers in DIR", "DIR"),
+    Option("log", "", "value", "append errors to FILE", "FILE"),
+    Option("log-format", "", "value", "format of the log", "FORMAT", "text", ("text", "json")),
+    Option("debug", "", "flag", "log warnings too; show tracebacks of internal errors"),
+    Option("systemd-cgroup", "", "flag", "let systemd make the cgroups"),
+    Option(
+        "rootless",
+        "",
+        "value",
+        "ignore missing permission for cgroups",
+        "WHEN",
+        "auto",
+        ("auto", "true", "false"),
+    ),
+    Option("version", "v", "flag", "print the version"),
+)
+
+_BUNDLE = Option("bundle", "b", "value", "directory that holds config.json", "DIR", ".")
+_CONSOLE = Option(
+    "console-socket", "", "value", "unix socket that receives the terminal's master", "PATH"
+)
+_PID_FILE = Option("pid-file", "", "value", "write the process id to FILE", "FILE")
+_PRESERVE = Option("preserve-fds", "", "int", "pass on file descriptors 3 to 2+N", "N", 0)
+_DETACH = Option("detach", "d", "flag", "do not wait for the process")
+_FORMAT = Option("format", "f", "value", "output format", "FORMAT", "table", ("table", "json"))
+
+_CREATE = (
+    _BUNDLE,
+    _CONSOLE,
+    _PID_FILE,
+    Option("no-pivot", "", "flag", "do not use pivot_root (for a rootfs on a ramdisk)"),
+    Option("no-new-keyring", "", "flag", "keep the caller's session keyring"),
+    _PRESERVE,
+    Option("no-subreaper", "", "flag", "accepted for compatibility; pyrunc never is one"),
+)
+
+_VERBS = (
+    Verb("create", "create a container", "ID", 1, 1, _CREATE),
+    Verb("start", "start the process of a created container", "ID...", 1, -1),
+    Verb("state", "print the state of a container as JSON", "ID", 1, 1),
+    Verb(
+        "kill",
+        "send a signal to a container (default SIGTERM)",
+        "ID [SIGNAL]",
+        1,
+        2,
+        (Option("all", "a", "flag", "send it to all processes of the container"),),
+    ),
+    Verb(
+        "delete",
+        "delete a stopped container",
+        "ID",
+        1,
+        1,
+        (Option("force", "f", "flag", "kill it first; no error if it does not exist"),),
+    ),
+    Verb(
+        "run",
+        "create and start a container",
+        "ID",
+        1,
+        1,
+        (*_CREATE, _DETACH, Option("keep", "", "flag", "do not delete the container at its exit")),
+    ),
+    Verb(
+        "exec",
+        "run another process in a container",
+        "ID [COMMAND [ARG...]]",
+        1,
+        -1,
+        (
+            Option("process", "p", "value", "read the process from a JSON file", "FILE"),
+            _DETACH,
+            Option("tty", "t", "flag", "give it a terminal"),
+            Option("env", "e", "list", "set an environment variable", "NAME=VALUE"),
+            Option("cwd", "", "value", "working directory", "DIR"),
+            Option("user", "u", "value", "user and group", "UID[:GID]"),
+            Option("additional-gids", "g", "ints", "add a group", "GID"),
+            Option("cap", "c", "list", "add a capability", "CAP"),
+            Option("no-new-privs", "", "flag", "never gain privileges"),
+            Option("apparmor", "", "value", "AppArmor profile", "PROFILE"),
+            Option("process-label", "", "value", "SELinux label", "LABEL"),
+            _PID_FILE,
+            _CONSOLE,
+            _PRESERVE,
+            Option("cgroup", "", "value", "sub-cgroup to join", "[CONTROLLER:]PATH"),
+            Option("ignore-paused", "", "flag", "also enter a paused container"),
+            Option("no-subreaper", "", "flag", "accepted for compatibility"),
+        ),
+        mixed=False,
+    ),
+    Verb(
+        "spec",
+        "write a default config.json",
+        "",
+        0,
+        0,
+        (_BUNDLE, Option("rootless", "", "flag", "for a user without privileges")),
+    ),
+    Verb(
+        "list",
+        "list containers",
+        "",
+        0,
+        0,
+        (_FORMAT, Option("quiet", "q", "flag", "print ids only")),
+    ),
+    Verb("pause", "suspend all processes of a container", "ID", 1, 1),
+    Verb("resume", "resume a paused container", "ID", 1, 1),
+    Verb(
+        "ps",
+        "show the processes of a container",
+        "ID [PS-OPTION...]",
+        1,
+        -1,
+        (_FORMAT,),
+        mixed=False,
+    ),
+)
+
+VERBS = {verb.name: verb for verb in _VERBS}
+
+
+def names(options: tuple[Option, ...]) -> dict[str, Option]:
+    """Long and short names, without dashes, to their option."""
+    found = {option.name: option for option in options}
+    for option in options:
+        if option.short:
+            found[option.short] = option
+    return found

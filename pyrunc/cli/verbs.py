@@ -1,0 +1,276 @@
+"""The verbs: each gives the command line to ``lifecycle`` and prints what comes back.
+
+A verb takes the state root and the parsed command line, and returns the exit status.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.cli import json_text, report
+from pyrunc.cli.main import absolute
+from pyrunc.errors import Error, Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyrunc.cli.parse import Parsed
+
+_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
+_NAME_MAX = 255
+
+
+def check_id(id: str) -> str:
+    """The id, if it may be a container's. Raises Usage."""
+    if not id or id in (".", "..") or len(id) > _NAME_MAX or not _ID_CHARACTERS.issuperset(id):
+        raise Usage(
+            f"invalid container ID format: {json_text.quote(id)}",
+            code="invalid-id",
+            subject=id,
+            hint="an id is 1 to 255 of the characters A-Z a-z 0-9 _ + . - and not . or ..",
+        )
+    return id
+
+
+def _output(text: str) -> int:
+    """Writes to standard output; a reader that has gone is no error of ours."""
+    return 0 if report.write(1, text) else 1
+
+
+def _creation(parsed: Parsed) -> dict[str, Any]:
+    """The keyword arguments that lifecycle.create and lifecycle.run share."""
+    options = parsed.options
+    return {
+        "console_socket": options["console_socket"],
+        "pid_file": options["pid_file"] and absolute(options["pid_file"]),
+        "no_pivot": options["no_pivot"],
+        "new_keyring": not options["no_new_keyring"],
+        "preserve_fds": options["preserve_fds"],
+        "systemd_cgroup": parsed.globals["systemd_cgroup"],
+        "rootless": parsed.globals["rootless"],
+    }
+
+
+def create(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc import lifecycle
+
+    lifecycle.create(root, id, absolute(parsed.options["bundle"]), **_creation(parsed))
+    return 0
+
+
+def run(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc import lifecycle
+
+    options = parsed.options
+    return lifecycle.run(
+        root,
+        id,
+        absolute(options["bundle"]),
+        detach=options["detach"],
+        keep=options["keep"],
+        **_creation(parsed),
+    )
+
+
+def start(root: str, parsed: Parsed) -> int:
+    ids = [check_id(id) for id in parsed.args]
+    from pyrunc import lifecycle
+
+    for id in ids:
+        lifecycle.start(root, id)
+    return 0
+
+
+def state(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc import lifecycle
+
+    return _output(json_text.dump(lifecycle.state(root, id), "  ") + "\n")
+
+
+def kill(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc import lifecycle
+    from pyrunc.vocabulary.signals import parse_signal
+
+    signal = parse_signal(parsed.args[1] if len(parsed.args) > 1 else "SIGTERM")
+    lifecycle.kill(root, id, signal, all_processes=parsed.options["all"])
+    return 0
+
+
+def delete(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc import lifecycle
+
+    lifecycle.delete(root, id, force=parsed.options["force"])
+    return 0
+
+
+def exec_(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    args = parsed.args[1:]
+    if args and args[0] == "--":
+        del args[0]
+    options = parsed.options
+    process: bytes | None = None
+    if options["process"]:
+        process = _read(options["process"])
+    elif not args:
+        raise Usage(
+            "process args cannot be empty",
+            code="usage",
+            hint="give a command after the id, or --process FILE before it",
+        )
+    from pyrunc import lifecycle
+
+    return lifecycle.exec_process(
+        root,
+        id,
+        process=process,
+        args=args,
+        env=options["env"],
+        cwd=options["cwd"],
+        user=options["user"],
+        additional_gids=options["additional_gids"],
+        caps=options["cap"],
+        no_new_privs=options["no_new_privs"],
+        tty=options["tty"],
+        detach=options["detach"],
+        pid_file=options["pid_file"] and absolute(options["pid_file"]),
+        console_socket=options["console_socket"],
+        preserve_fds=options["preserve_fds"],
+        apparmor=options["apparmor"],
+        process_label=options["process_label"],
+        cgroup=options["cgroup"],
+        ignore_paused=options["ignore_paused"],
+    )
+
+
+def _read(path: str) -> bytes:
+    """All of a file. Raises Error."""
+    parts: list[bytes] = []
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            while part := posix.read(fd, 65536):
+                parts.append(part)
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise report.from_os_error(f"open {path}", error) from error
+    return b"".join(parts)
+
+
+def pause(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc import lifecycle
+
+    lifecycle.pause(root, id)
+    return 0
+
+
+def resume(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc import lifecycle
+
+    lifecycle.resume(root, id)
+    return 0
+
+
+def list_(root: str, parsed: Parsed) -> int:
+    from pyrunc import lifecycle
+
+    containers = lifecycle.containers(root)
+    if parsed.options["quiet"]:
+        return _output("".join(f"{container.get('id', '')}\n" for container in containers))
+    if parsed.options["format"] == "json":
+        # Like runc: one line, and null for none.
+        return _output(json_text.dump(containers or None) + "\n")
+    keys = ("id", "pid", "status", "bundle", "created", "owner")
+    rows = [[key.upper() for key in keys]]
+    rows += [[str(container.get(key, "")) for key in keys] for container in containers]
+    return _output(_columns(rows))
+
+
+def _columns(rows: list[list[str]]) -> str:
+    """Rows as lines; columns are at least 12 wide and 3 apart, as runc has them."""
+    count = len(rows[0])
+    widths = [max(12, *(len(row[at]) + 3 for row in rows)) for at in range(count - 1)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        lines.append("".join(cells) + row[-1])
+    return "".join(f"{line}\n" for line in lines)
+
+
+def ps(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc import lifecycle
+
+    pids = lifecycle.processes(root, id)
+    if parsed.options["format"] == "json":
+        return _output(json_text.dump(pids) + "\n")
+    arguments = parsed.args[1:] or ["-ef"]
+    import subprocess
+
+    try:
+        done = subprocess.run(["ps", *arguments], capture_output=True, check=False)
+    except OSError as error:
+        raise report.from_os_error("ps", error) from error
+    if done.returncode:
+        words = done.stderr.decode("utf-8", "replace").strip()
+        raise Error(f"ps {' '.join(arguments)}: {words or f'exit status {done.returncode}'}")
+    return _output(filter_ps(done.stdout.decode("utf-8", "surrogateescape"), pids))
+
+
+def filter_ps(text: str, pids: list[int]) -> str:
+    """The lines of ps(1)'s output that are about pids, below its heading."""
+    lines = text.splitlines()
+    heading = lines[0].split() if lines else []
+    if "PID" not in heading:
+        raise Error(
+            "couldn't find PID field in ps output",
+            hint="choose options of ps(1) that show a PID column, such as -ef",
+        )
+    column = heading.index("PID")
+    wanted = {str(pid) for pid in pids}
+    kept = [lines[0]]
+    for line in lines[1:]:
+        cells = line.split()
+        if len(cells) > column and cells[column] in wanted:
+            kept.append(line)
+    return "".join(f"{line}\n" for line in kept)
+
+
+def spec(root: str, parsed: Parsed) -> int:
+    from pyrunc.cli import default_spec
+
+    default_spec.write(absolute(parsed.options["bundle"]), parsed.options["rootless"])
+    return 0
+
+
+def version() -> int:
+    """Prints the version; Docker reads the text after "version" and after "commit:"."""
+    from pyrunc.version import __version__
+
+    return _output(f"pyrunc version {__version__}\ncommit: {__version__}\nspec: 1.3.0\n")
+
+
+VERBS: dict[str, Callable[[str, Parsed], int]] = {
+    "create": create,
+    "start": start,
+    "state": state,
+    "kill": kill,
+    "delete": delete,
+    "run": run,
+    "exec": exec_,
+    "spec": spec,
+    "list": list_,
+    "pause": pause,
+    "resume": resume,
+    "ps": ps,
+}

@@ -1,0 +1,461 @@
+"""Creating a container: the stages of runtime.md's lifecycle, steps 1 to 5.
+
+Each side effect is in the record before it happens, so that a runtime killed at any instruction leaves what
+`delete --force` removes.
+"""
+
+from __future__ import annotations
+
+import posix
+import time
+
+import _socket
+
+from pyrunc import cgroup as cgroups
+from pyrunc import state as states
+from pyrunc.destroy import destroy, poststop
+from pyrunc.errors import ConfigError, Error
+from pyrunc.hooks import run_hooks
+from pyrunc.launch import Init, checked, open_requests, spawn
+from pyrunc.plan import Host, opcodes
+from pyrunc.plan.container import compile_container
+from pyrunc.plan.namespaces import id_map
+from pyrunc.spec import U64, Refused, Spec
+from pyrunc.vocabulary.rlimits import RLIMITS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.cgroup.base import Cgroup
+    from pyrunc.plan import Plan
+    from pyrunc.seccomp import Filter
+    from pyrunc.spec import Object
+    from pyrunc.state import State
+
+
+class Options:
+    """What the caller of create and run may ask for beside the configuration."""
+
+    __slots__ = (
+        "console_socket",
+        "pid_file",
+        "no_pivot",
+        "new_keyring",
+        "preserve_fds",
+        "systemd_cgroup",
+        "foreground",
+    )
+
+    def __init__(
+        self,
+        console_socket: str,
+        pid_file: str,
+        no_pivot: bool,
+        new_keyring: bool,
+        preserve_fds: int,
+        systemd_cgroup: bool,
+        foreground: bool,
+    ) -> None:
+        self.console_socket = console_socket
+        self.pid_file = pid_file
+        self.no_pivot = no_pivot
+        self.new_keyring = new_keyring
+        self.preserve_fds = preserve_fds
+        self.systemd_cgroup = systemd_cgroup
+        self.foreground = foreground
+
+
+class Created:
+    """A container that waits for START; ``init.socket`` still leads to it if it is run in one go."""
+
+    __slots__ = ("state", "spec", "init")
+
+    def __init__(self, state: State, spec: Spec, init: Init) -> None:
+        self.state = state
+        self.spec = spec
+        self.init = init
+
+    def close(self) -> None:
+        self.init.close()
+        self.state.close()
+
+
+def create_container(
+    root: str, id: str, bundle: str, options: Options, console: int = -1, direct: bool = False
+) -> Created:
+    """``console``: a connected socket that gets the terminal's master. ``direct``: START comes from us."""
+    spec = read_config(bundle)
+    cgroup = cgroups.make(
+        spec.linux.text("cgroupsPath") or None, id, systemd=options.systemd_cgroup
+    )
+    try:
+        plan = compile_plan(root, id, spec, cgroup, options.no_pivot, options.new_keyring)
+        limits = rlimits(spec.process)
+    except Refused as refused:
+        raise config_error(spec.source, bundle, refused) from None
+    _check_terminal(spec.process, options, console)
+    state = states.make(root, id)
+    return _Creation(state, spec, plan, cgroup, options).go(console, direct, limits)
+
+
+class _Creation:
+    """One create, from the state directory on: what is begun is undone when it fails."""
+
+    __slots__ = ("state", "spec", "plan", "cgroup", "options", "init")
+
+    def __init__(
+        self, state: State, spec: Spec, plan: Plan, cgroup: Cgroup, options: Options
+    ) -> None:
+        self.state = state
+        self.spec = spec
+        self.plan = plan
+        self.cgroup = cgroup
+        self.options = options
+        self.init: Init | None = None
+
+    def go(self, console: int, direct: bool, limits: list[tuple[int, int, int]]) -> Created:
+        try:
+            self._record()
+            self.cgroup.create(self.spec.linux.child("resources").data)
+            init = self._spawn(console, direct)
+            init.until_ready(self._stage, self._record_pid)
+            self._limit(init, limits)
+            self.state.record["status"] = "created"
+            self.state.save()
+            if self.options.pid_file:
+                write_pid_file(self.options.pid_file, init.pid)
+            init.release()
+            return Created(self.state, self.spec, init)
+        except BaseException as error:
+            self._undo()
+            if isinstance(error, OSError):
+                raise _os_error(error) from None
+            raise
+
+    def _record(self) -> None:
+        record = self.state.record
+        record["version"] = states.VERSION
+        record["status"] = "creating"
+        record["ociVersion"] = self.spec.text("ociVersion")
+        record["bundle"] = self.spec.bundle
+        record["rootfs"] = rootfs_of(self.spec, record["bundle"])
+        record["created"] = _now()
+        record["annotations"] = self.spec.mapping("annotations")
+        record["cgroup"] = self.cgroup.record()
+        record["mounts"] = self.plan.host_mounts
+        record["no_pivot"] = self.options.no_pivot
+        record["new_keyring"] = self.options.new_keyring
+        record["pid"] = record["start_time"] = 0
+        self.state.write("config.json", self.spec.source)
+        self.state.save()
+
+    def _spawn(self, console: int, direct: bool) -> Init:
+        listener = None
+        watch = own_console = -1
+        if not direct:
+            listener = _listen(self.state)
+            watch = _watch(self.state)
+        if self.options.console_socket:
+            own_console = console = connect_console(self.options.console_socket)
+        try:
+            opened = open_requests(self.plan, self.cgroup.join_fds(), console)
+            self.init = spawn(
+                self.plan,
+                opened,
+                listener=listener.fileno() if listener else -1,
+                watch=watch,
+                preserve=self.options.preserve_fds,
+            )
+        finally:
+            if listener:
+                listener.close()
+            for fd in (watch, own_console):
+                if fd >= 0:
+                    posix.close(fd)
+        self._record_pid()
+        return self.init
+
+    def _record_pid(self) -> None:
+        assert self.init is not None
+        self.state.record["pid"] = self.init.pid
+        self.state.record["start_time"] = self.init.start_time
+        self.state.save()
+
+    def _stage(self, stage: int) -> None:
+        assert self.init is not None
+        if stage == opcodes.STAGE_IDMAP:
+            write_id_maps(self.spec, self.init.pid)
+        elif stage == opcodes.STAGE_CREATE_RUNTIME:
+            for kind in ("prestart", "createRuntime"):
+                bundle = self.state.record["bundle"]
+                run_hooks(self.spec, kind, self.state.id, "creating", self.init.pid, bundle)
+
+    def _limit(self, init: Init, limits: list[tuple[int, int, int]]) -> None:
+        apply_rlimits(init.pid, limits)
+        process = self.spec.process
+        if "oomScoreAdj" in process:
+            set_oom_score(init.pid, process.number("oomScoreAdj", 0, -1000, 1000))
+
+    def _undo(self) -> None:
+        if self.init:
+            self.init.end()
+            self.init.close()
+        if self.options.pid_file:
+            _unlink(self.options.pid_file)
+        destroy(self.state)
+        poststop(self.spec, self.state)
+
+
+def read_config(bundle: str) -> Spec:
+    """The bundle's config.json; a ConfigError has all its faults."""
+    path = f"{bundle}/config.json"
+    try:
+        source = states.read_file(path)
+    except OSError as error:
+        raise Error(
+            f"the bundle has no readable config.json: {path}",
+            code="config-missing",
+            step="config.json",
+            subject=path,
+            errno=error.errno or 0,
+            hint="-b names the directory that holds config.json; `spec` makes one",
+        ) from None
+    try:
+        spec = Spec(source)
+        spec.bundle = bundle
+        return spec
+    except Refused as refused:
+        raise config_error(source, bundle, refused) from None
+
+
+def config_error(source: bytes, bundle: str, refused: Refused) -> ConfigError:
+    """The slow leaf: all faults, with their places."""
+    from pyrunc.cli.main import enable_site
+    from pyrunc.errors import Fault
+
+    enable_site()
+    from pyrunc.validate import faults
+
+    found = faults(source, bundle) or [Fault(refused.path, refused.why)]
+    return ConfigError("config.json is refused", found)
+
+
+def rlimits(process: Object) -> list[tuple[int, int, int]]:
+    """process.rlimits as (resource, soft, hard)."""
+    found = []
+    seen = set()
+    for item in process.children("rlimits"):
+        kind = item.text("type")
+        if kind not in RLIMITS or kind in seen:
+            raise item.refuse("type", "unknown, or given twice")
+        seen.add(kind)
+        soft, hard = item.number("soft", 0, 0, U64), item.number("hard", 0, 0, U64)
+        if soft > hard:
+            raise item.refuse("soft", "above hard")
+        found.append((RLIMITS[kind], soft, hard))
+    return found
+
+
+def apply_rlimits(pid: int, limits: list[tuple[int, int, int]]) -> None:
+    """By the parent, with its privileges: setrlimit(2)."""
+    if not limits:
+        return
+    from pyrunc._native.load import clone
+
+    for resource, soft, hard in limits:
+        result = clone().lib.pyrunc_prlimit(pid, resource, soft, hard)
+        if result < 0:
+            name = next(name for name, number in RLIMITS.items() if number == resource)
+            raise Error(
+                f"{name} can't be set to {soft}:{hard}",
+                code="rlimit",
+                step="rlimit",
+                path="process.rlimits",
+                syscall="prlimit",
+                subject=name,
+                errno=-result,
+                hint="raising a hard limit needs CAP_SYS_RESOURCE",
+            )
+
+
+def set_oom_score(pid: int, score: int) -> None:
+    try:
+        fd = posix.open(f"/proc/{pid}/oom_score_adj", posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            posix.write(fd, str(score).encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise Error(
+            f"oom_score_adj can't be set to {score}",
+            code="oom-score",
+            step="oom_score_adj",
+            path="process.oomScoreAdj",
+            errno=error.errno or 0,
+            hint="lowering it needs CAP_SYS_RESOURCE",
+        ) from None
+
+
+def write_id_maps(spec: Spec, pid: int) -> None:
+    """uid_map and gid_map of a new user namespace: user_namespaces(7)."""
+    if posix.geteuid() != 0:
+        _write(f"/proc/{pid}/setgroups", "deny", "linux.gidMappings")
+    _write(f"/proc/{pid}/uid_map", id_map(spec, "uidMappings"), "linux.uidMappings")
+    _write(f"/proc/{pid}/gid_map", id_map(spec, "gidMappings"), "linux.gidMappings")
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Digits only, complete when it appears."""
+    directory, _, name = path.rpartition("/")
+    temporary = f"{directory}/.{name}.{posix.getpid()}" if directory else f".{name}"
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
+    fd = posix.open(temporary, flags, 0o644)
+    posix.write(fd, str(pid).encode())
+    posix.close(fd)
+    posix.rename(temporary, path)
+
+
+def seccomp_filter(spec: Spec, root: str) -> Filter | None:
+    if "seccomp" not in spec.linux:
+        return None
+    from pyrunc.seccomp import load_or_compile
+
+    return load_or_compile(spec.linux.child("seccomp").data, f"{root}/.seccomp")
+
+
+def rootfs_of(spec: Spec, bundle: str) -> str:
+    path = spec.child("root").text("path")
+    joined = path if path.startswith("/") else f"{bundle}/{path}"
+    parts: list[str] = []
+    for part in joined.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def compile_plan(
+    root: str, id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bool
+) -> Plan:
+    """The plan of a container, with what it must know of the host."""
+    host = Host(id, spec.bundle, rootfs_of(spec, spec.bundle))
+    host.no_pivot = no_pivot
+    host.new_keyring = new_keyring
+    host.seccomp = seccomp_filter(spec, root)
+    host.cgroup_version = cgroup.version
+    host.cgroup_paths = [
+        (",".join(names).removeprefix("name="), mountpoint + path)
+        for names, mountpoint, path in cgroup.mounts()
+    ]
+    host.cgroup_joins = len(host.cgroup_paths)
+    return compile_container(spec, host)
+
+
+def recompile(state: State) -> Plan:
+    """The plan that a created container's init has, from what is remembered."""
+    record = state.record
+    spec = Spec(state.read("config.json"))
+    spec.bundle = record["bundle"]
+    cgroup = cgroups.restore(record["cgroup"])
+    return compile_plan(
+        state.root, state.id, spec, cgroup, record["no_pivot"], record["new_keyring"]
+    )
+
+
+def _check_terminal(process: Object, options: Options, console: int) -> None:
+    if process.flag("terminal"):
+        if not options.console_socket and console < 0:
+            raise Error(
+                "cannot allocate tty if runc will detach without setting console socket",
+                code="terminal",
+                step="terminal",
+                path="process.terminal",
+                hint="give --console-socket, or set process.terminal to false",
+            )
+    elif options.console_socket:
+        raise Error(
+            "cannot use console socket if runc will not detach or allocate tty",
+            code="terminal",
+            step="terminal",
+            path="process.terminal",
+        )
+
+
+def _listen(state: State) -> _socket.socket:
+    """Where init waits for `start`. The path goes through our own descriptor: it is always short."""
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    listener.bind(f"/proc/self/fd/{state.fd}/start.sock")
+    listener.listen(8)
+    return listener
+
+
+def _watch(state: State) -> int:
+    from pyrunc._native.load import clone
+
+    result: int = clone().lib.pyrunc_watch(state.directory.encode())
+    return checked(result, "inotify_add_watch", subject=state.directory)
+
+
+def connect_console(path: str) -> int:
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.connect(path)
+    except OSError as error:
+        raise Error(
+            f"the console socket {path} can't be connected",
+            code="console-socket",
+            step="terminal",
+            syscall="connect",
+            subject=path,
+            errno=error.errno or 0,
+        ) from None
+    return connection.detach()
+
+
+def _write(path: str, text: str, json_path: str) -> None:
+    try:
+        fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            posix.write(fd, text.encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise Error(
+            f"the id map {text.strip()!r} is refused",
+            code="id-map",
+            step="id maps",
+            path=json_path,
+            syscall="write",
+            subject=path,
+            errno=error.errno or 0,
+        ) from None
+
+
+def _unlink(path: str) -> None:
+    try:
+        posix.unlink(path)
+    except OSError:
+        pass
+
+
+def _now() -> str:
+    """RFC 3339 with nanoseconds, UTC."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    t: Any = time.gmtime(seconds)
+    return (
+        f"{t.tm_year}-{t.tm_mon:02}-{t.tm_mday:02}"
+        f"T{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}.{nanoseconds:09}Z"
+    )
+
+
+def _os_error(error: OSError) -> Error:
+    subject = str(error.filename or "")
+    return Error(
+        f"a file of the runtime's own can't be used: {subject}",
+        code="system",
+        step="create",
+        subject=subject,
+        errno=error.errno or 0,
+    )

@@ -1,0 +1,99 @@
+"""Undoing a container: what `delete` does, and every failure of create and start."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.errors import Error
+from pyrunc.hooks import failures
+from pyrunc.processes import SIGKILL, open_pidfd, send, wait_end
+from pyrunc.spec import Refused, Spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.state import State
+
+_WAIT = 10_000  # milliseconds
+
+
+def destroy(state: State) -> Spec | None:
+    """Kill what lives, remove what the record names. Returns the configuration for the poststop hooks."""
+    record = state.record
+    _end_init(record)
+    if record.get("cgroup"):
+        from pyrunc.cgroup import restore
+
+        cgroup = restore(record["cgroup"])
+        if cgroup.processes():
+            cgroup.kill_all()
+        cgroup.remove()
+    for path in reversed(record.get("mounts", [])):
+        _detach(path)
+    spec = remembered(state)
+    state.remove()
+    return spec
+
+
+def remembered(state: State) -> Spec | None:
+    """The configuration as it was at create."""
+    try:
+        return Spec(state.read("config.json"))
+    except (OSError, Refused):
+        return None
+
+
+def poststop(spec: Spec | None, state: State) -> None:
+    """A failing poststop hook is a warning; the rest run (runtime.md, step 13)."""
+    if spec is None or not spec.child("hooks").children("poststop"):
+        return
+    from pyrunc.cli.report import warn
+
+    bundle = state.record.get("bundle", "")
+    for error in failures(spec, "poststop", state.id, "stopped", 0, bundle):
+        warn(str(error))
+
+
+def _end_init(record: dict[str, Any]) -> None:
+    pid = record.get("pid", 0)
+    if pid <= 0:
+        return
+    pidfd = open_pidfd(pid, record.get("start_time", 0))
+    if pidfd < 0:
+        return
+    send(pidfd, SIGKILL)
+    _thaw(record)
+    ended = wait_end(pidfd, _WAIT)
+    posix.close(pidfd)
+    if not ended:
+        raise Error(
+            f"the container's process {pid} does not end",
+            code="undead",
+            step="kill",
+            subject=str(pid),
+            hint=f"it is blocked in the kernel: see /proc/{pid}/stack",
+        )
+    _reap(pid)
+
+
+def _thaw(record: dict[str, Any]) -> None:
+    if record.get("cgroup"):
+        from pyrunc.cgroup import restore
+
+        cgroup = restore(record["cgroup"])
+        if cgroup.frozen():
+            cgroup.thaw()
+
+
+def _reap(pid: int) -> None:
+    try:
+        posix.waitpid(pid, posix.WNOHANG)
+    except ChildProcessError:
+        pass
+
+
+def _detach(path: str) -> None:
+    from pyrunc._native.load import clone
+
+    clone().lib.pyrunc_detach(path.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,223 @@
+"""`exec`: another process in a running container, with the configuration remembered at create."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc import state as states
+from pyrunc.create import (
+    apply_rlimits,
+    config_error,
+    connect_console,
+    rlimits,
+    seccomp_filter,
+    set_oom_score,
+    write_pid_file,
+)
+from pyrunc.errors import Error, WrongStatus
+from pyrunc.launch import Init, follow, open_requests, spawn
+from pyrunc.lifecycle import cgroup_of, status_of
+from pyrunc.plan import Host
+from pyrunc.plan.exec import compile_exec
+from pyrunc.spec import Object, Refused, Spec, parse_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.plan import Plan
+    from pyrunc.state import State
+
+
+def execute_process(
+    root: str,
+    id: str,
+    *,
+    process: bytes | None = None,
+    args: list[str],
+    env: list[str],
+    cwd: str = "",
+    user: str = "",
+    additional_gids: list[int],
+    caps: list[str],
+    no_new_privs: bool = False,
+    tty: bool = False,
+    detach: bool = False,
+    pid_file: str = "",
+    console_socket: str = "",
+    preserve_fds: int = 0,
+    apparmor: str = "",
+    process_label: str = "",
+    cgroup: str = "",
+    ignore_paused: bool = False,
+) -> int:
+    """Run ``process`` (the text of a process.json), or the container's own process changed by the rest.
+
+    Returns the exit status in the foreground, 0 when detached.
+    """
+    state = states.load(root, id)
+    status = status_of(state)
+    if status not in ("created", "running") and not (status == "paused" and ignore_paused):
+        text = {
+            "stopped": "cannot exec in a stopped container",
+            "paused": "cannot exec in a paused container (use --ignore-paused to override)",
+        }.get(status, "container not running")
+        raise WrongStatus(text, code="not-running", subject=id)
+    spec = Spec(state.read("config.json"))
+    spec.bundle = state.record["bundle"]
+    if process is not None:
+        wanted = _parsed(process)
+    else:
+        wanted = Object(dict(spec.process.data), "process")
+        _override(wanted.data, args, env, cwd, user, additional_gids, caps)
+        wanted.data["terminal"] = tty
+        for key, value in (("apparmorProfile", apparmor), ("selinuxLabel", process_label)):
+            if value:
+                wanted.data[key] = value
+        if no_new_privs:
+            wanted.data["noNewPrivileges"] = True
+    if tty:
+        wanted.data["terminal"] = True
+    return _Execution(state, spec, wanted, preserve_fds).go(detach, pid_file, console_socket)
+
+
+class _Execution:
+    __slots__ = ("state", "spec", "process", "preserve")
+
+    def __init__(self, state: State, spec: Spec, process: Object, preserve: int) -> None:
+        self.state = state
+        self.spec = spec
+        self.process = process
+        self.preserve = preserve
+
+    def go(self, detach: bool, pid_file: str, console_socket: str) -> int:
+        from pyrunc.foreground import Foreground, receive_master
+
+        terminal = self.process.flag("terminal")
+        if terminal and detach and not console_socket:
+            raise Error(
+                "cannot allocate tty if runc will detach without setting console socket",
+                code="terminal",
+                step="terminal",
+                path="process.terminal",
+            )
+        foreground = None if detach else Foreground()
+        ours = None
+        console = -1
+        if console_socket:
+            console = connect_console(console_socket)
+        elif terminal:
+            from pyrunc.launch import stream_pair
+
+            ours, theirs = stream_pair()
+            console = theirs.detach()
+        init = self._spawn(console)
+        try:
+            init.until_ready(_no_stage, _nothing)
+            self._limit(init)
+            if pid_file:
+                write_pid_file(pid_file, init.pid)
+            init.release()
+            init.start()
+        except BaseException:
+            init.end()
+            raise
+        if foreground is None:
+            return 0
+        master = receive_master(ours) if ours else -1
+        return foreground.wait(init.pid, init.pidfd, master)
+
+    def _spawn(self, console: int) -> Init:
+        record = self.state.record
+        cgroup = cgroup_of(self.state)
+        joins = cgroup.join_fds()
+        try:
+            plan = self._plan(len(joins))
+        except Refused as refused:
+            raise config_error(self.spec.source, record["bundle"], refused) from None
+        pidfd = follow(record["pid"], record["start_time"])
+        try:
+            opened = open_requests(plan, joins, console, pidfd)
+            return spawn(plan, opened, preserve=self.preserve)
+        finally:
+            posix.close(pidfd)
+            if console >= 0:
+                posix.close(console)
+
+    def _plan(self, joins: int) -> Plan:
+        record = self.state.record
+        host = Host(self.state.id, record["bundle"], record["rootfs"])
+        host.cgroup_joins = joins
+        host.new_keyring = record["new_keyring"]
+        host.seccomp = seccomp_filter(self.spec, self.state.root)
+        return compile_exec(self.spec, self.process, host)
+
+    def _limit(self, init: Init) -> None:
+        apply_rlimits(init.pid, rlimits(self.process))
+        if "oomScoreAdj" in self.process:
+            set_oom_score(init.pid, self.process.number("oomScoreAdj", 0, -1000, 1000))
+
+
+def _parsed(text: bytes) -> Object:
+    try:
+        value = parse_json(text.decode("utf-8"))
+        if type(value) is not dict:
+            raise Refused("process", "not an object")
+        return Object(value, "process")
+    except (Refused, UnicodeDecodeError):
+        from pyrunc.cli.main import enable_site
+        from pyrunc.errors import ConfigError
+
+        enable_site()
+        from pyrunc.validate import process_faults
+
+        raise ConfigError("the process file is refused", process_faults(text)) from None
+
+
+def _override(
+    data: dict[str, Any],
+    args: list[str],
+    env: list[str],
+    cwd: str,
+    user: str,
+    additional_gids: list[int],
+    caps: list[str],
+) -> None:
+    """The options of the command line over the container's own process."""
+    data["args"] = args
+    data["env"] = (data.get("env") or []) + env
+    if cwd:
+        data["cwd"] = cwd
+    owner = dict(data.get("user") or {})
+    if user:
+        uid, _, gid = user.partition(":")
+        owner["uid"] = _id(uid)
+        owner["gid"] = _id(gid) if gid else 0
+    if additional_gids:
+        owner["additionalGids"] = (owner.get("additionalGids") or []) + additional_gids
+    data["user"] = owner
+    if caps:
+        sets = dict(data.get("capabilities") or {})
+        for key in ("bounding", "effective", "permitted"):
+            sets[key] = (sets.get(key) or []) + caps
+        data["capabilities"] = sets
+
+
+def _id(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > 0xFFFFFFFE:
+        raise Error(
+            f"{text!r} is not a user or group id",
+            code="user-invalid",
+            step="exec",
+            subject=text,
+            hint="ids are numbers: --user UID[:GID]",
+        )
+    return int(text)
+
+
+def _no_stage(stage: int) -> None:
+    raise Error(f"unexpected stage {stage}", code="protocol")
+
+
+def _nothing() -> None:
+    """exec keeps no record of its process."""

@@ -1,0 +1,138 @@
+"""A process in the foreground: its signals, its terminal, its exit status.
+
+All signals that pyrunc gets go on to the process, but SIGCHLD and SIGPIPE; SIGWINCH becomes the size of its
+terminal.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import posix
+import select
+
+import _signal
+import _socket
+import _struct
+
+from pyrunc.processes import exit_status, reap, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SIGCHLD, _SIGPIPE, _SIGWINCH, _SIGURG = 17, 13, 28, 23
+_NOT_FORWARDED = (9, 19, _SIGCHLD, _SIGPIPE, _SIGURG)
+_TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
+_TCGETS, _TCSETS = 0x5401, 0x5402
+
+
+class Foreground:
+    """Made before the process starts, so that no signal is lost; ``wait`` afterwards."""
+
+    __slots__ = ("signals", "saved_terminal")
+
+    def __init__(self) -> None:
+        reading, writing = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+        self.signals = reading
+        self.saved_terminal = b""
+        for number in range(1, 65):
+            if number not in _NOT_FORWARDED and number not in (32, 33):
+                _signal.signal(number, _nothing)
+        _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def wait(self, pid: int, pidfd: int, master: int = -1) -> int:
+        """Until the process has ended. Returns its exit status, 128 + N for signal N."""
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
+        if master >= 0:
+            poll.register(master, select.POLLIN)
+            poll.register(0, select.POLLIN)
+            self._raw()
+            _resize(master)
+        try:
+            self._loop(poll, pidfd, master)
+        finally:
+            self._restore()
+        return exit_status(reap(pid))
+
+    def _loop(self, poll: Any, pidfd: int, master: int) -> None:
+        ended = False
+        while True:
+            # The process has ended: what its terminal still holds is worth reading, then it is over.
+            ready = poll.poll(50 if ended else None)
+            if ended and not any(fd == master for fd, _ in ready):
+                return
+            for fd, _ in ready:
+                if fd == pidfd:
+                    ended = True
+                    poll.unregister(pidfd)
+                    if master < 0:
+                        return
+                elif fd == self.signals:
+                    self._forward(pidfd, master)
+                elif fd == master:
+                    if not _copy(master, 1):
+                        poll.unregister(master)
+                        master = -1
+                elif fd == 0 and not _copy(0, master):
+                    poll.unregister(0)
+
+    def _forward(self, pidfd: int, master: int) -> None:
+        for number in posix.read(self.signals, 512):
+            if number == _SIGWINCH and master >= 0:
+                _resize(master)
+            elif number not in _NOT_FORWARDED:
+                send(pidfd, number)
+
+    def _raw(self) -> None:
+        """Our own terminal hands everything on as it is: cfmakeraw(3)."""
+        try:
+            self.saved_terminal = fcntl.ioctl(0, _TCGETS, bytes(60))
+        except OSError:
+            return
+        iflag, oflag, cflag, lflag = _struct.unpack_from("<4I", self.saved_terminal)
+        raw = _struct.pack(
+            "<4I", iflag & ~0o2753, oflag & ~1, cflag & ~0o460 | 0o60, lflag & ~0o100113
+        )
+        fcntl.ioctl(0, _TCSETS, raw + self.saved_terminal[16:])
+
+    def _restore(self) -> None:
+        if self.saved_terminal:
+            fcntl.ioctl(0, _TCSETS, self.saved_terminal)
+
+
+def receive_master(socket: _socket.socket) -> int:
+    """The terminal's master that init has sent."""
+    _, ancillary, _, _ = socket.recvmsg(256, _socket.CMSG_SPACE(4))
+    for _, kind, value in ancillary:
+        if kind == _socket.SCM_RIGHTS:
+            fd: int = _struct.unpack("i", value[:4])[0]
+            return fd
+    return -1
+
+
+def _nothing(number: int, frame: object) -> None:
+    """The wakeup descriptor tells of the signal."""
+
+
+def _resize(master: int) -> None:
+    try:
+        fcntl.ioctl(master, _TIOCSWINSZ, fcntl.ioctl(0, _TIOCGWINSZ, bytes(8)))
+    except OSError:
+        pass
+
+
+def _copy(source: int, target: int) -> bool:
+    """One piece; False at the end. A terminal whose other side is closed says EIO."""
+    try:
+        piece = posix.read(source, 8192)
+        while piece:
+            piece_length = posix.write(target, piece)
+            if piece_length == len(piece):
+                return True
+            piece = piece[piece_length:]
+    except OSError as error:
+        return error.errno == errno.EINTR
+    return False

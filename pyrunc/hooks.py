@@ -1,0 +1,126 @@
+"""Hooks that run in the runtime's namespaces: prestart, createRuntime, poststart, poststop.
+
+config.md, POSIX-platform Hooks: in listed order, the state on standard input, the environment only what
+the hook gives, killed at its timeout.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.errors import Error
+from pyrunc.processes import SIGKILL, wait_end
+from pyrunc.state_json import state_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.spec import Object, Spec
+
+_IGNORED_BY_PYTHON = (13, 25)  # SIGPIPE and SIGXFSZ stay ignored over an exec if nobody resets them
+
+
+def run_hooks(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str) -> None:
+    """Run all hooks of a kind; the first that fails raises Error."""
+    for hook in spec.child("hooks").children(kind):
+        run_hook(spec, hook, kind, id, status, pid, bundle)
+
+
+def failures(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str) -> list[Error]:
+    """Run all hooks of a kind whatever happens; what failed, for a warning."""
+    failed = []
+    for hook in spec.child("hooks").children(kind):
+        try:
+            run_hook(spec, hook, kind, id, status, pid, bundle)
+        except Error as error:
+            failed.append(error)
+    return failed
+
+
+def run_hook(
+    spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int, bundle: str
+) -> None:
+    """Run one hook; raises Error with its exit status or signal and the end of its output."""
+    path = hook.text("path")
+    before, after = state_json(
+        id, status, bundle, spec.text("ociVersion"), spec.mapping("annotations")
+    )
+    stdin = _file_of(f"{before}{pid}{after}".encode())
+    output = posix.memfd_create("hook-output")
+    actions = [
+        (posix.POSIX_SPAWN_DUP2, stdin, 0),
+        (posix.POSIX_SPAWN_DUP2, output, 1),
+        (posix.POSIX_SPAWN_DUP2, output, 2),
+    ]
+    environment = {}
+    for entry in hook.texts("env"):
+        name, _, value = entry.partition("=")
+        environment[name] = value
+    try:
+        child = posix.posix_spawn(
+            path,
+            hook.texts("args") or [path],
+            environment,
+            file_actions=actions,
+            setpgroup=0,
+            setsigdef=_IGNORED_BY_PYTHON,
+            setsigmask=(),
+        )
+        ended = _wait(child, hook.number("timeout", 0, 1))
+        said = _end_of(output)
+    except OSError as error:
+        raise hook_error(hook, kind, "could not be run", "", error.errno or 0) from None
+    finally:
+        posix.close(stdin)
+        posix.close(output)
+    if ended is None:
+        raise hook_error(hook, kind, f"ran into its timeout of {hook.number('timeout')} s", said)
+    if ended:
+        raise hook_error(hook, kind, outcome(ended), said)
+
+
+def outcome(wait_status: int) -> str:
+    number = wait_status & 0x7F
+    return f"was killed by signal {number}" if number else f"exit status {wait_status >> 8}"
+
+
+def hook_error(hook: Object, kind: str, what: str, said: str, number: int = 0) -> Error:
+    """The failure of a hook: which one, how it ended, what it said."""
+    message = f"{kind} hook {hook.text('path')}: {what}"
+    if said:
+        message += f", output: {said}"
+    return Error(
+        message,
+        code="hook-failed",
+        step="hook",
+        path=hook.path,
+        subject=hook.text("path"),
+        errno=number,
+    )
+
+
+def _file_of(content: bytes) -> int:
+    """A descriptor to read the content from: unlike a pipe, a hook that doesn't read it can't hang us."""
+    fd = posix.memfd_create("hook-state")
+    posix.write(fd, content)
+    posix.lseek(fd, 0, 0)
+    return fd
+
+
+def _end_of(fd: int) -> str:
+    size = posix.fstat(fd).st_size
+    posix.lseek(fd, max(0, size - 1024), 0)
+    return posix.read(fd, 1024).decode("utf-8", "replace").strip()
+
+
+def _wait(child: int, timeout: int) -> int | None:
+    """The wait status; None when the time (seconds, 0: none) was over and the group was killed."""
+    if timeout:
+        pidfd = posix.pidfd_open(child)
+        try:
+            if not wait_end(pidfd, timeout * 1000):
+                posix.killpg(child, SIGKILL)
+                posix.waitpid(child, 0)
+                return None
+        finally:
+            posix.close(pidfd)
+    return posix.waitpid(child, 0)[1]

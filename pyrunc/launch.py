@@ -1,0 +1,345 @@
+"""Starts pyrunc-init with a plan and talks with it: docs/architecture.md draws the protocol.
+
+    parent                                 pyrunc-init
+      spawn ───────────────────────────────▶ decodes the plan, executes steps
+      ◀────────────────────── STAGE n ────── (id maps, hooks of the runtime)
+      GO ──────────────────────────────────▶
+      ◀────────────────────── READY ──────── all is done but the start
+      GO ──────────────────────────────────▶ waits for START (from here on without the parent)
+      START ───────────────────────────────▶ startContainer hooks
+      ◀────────────────────── EXEC ───────── execve; the end of the file says that it worked
+      ◀────────────────────── FAILED ─────── at any time: step, errno
+"""
+
+from __future__ import annotations
+
+import posix
+
+import _socket
+import _struct
+
+from pyrunc.errors import Error
+from pyrunc.plan import (
+    FD_CGROUP,
+    FD_CONSOLE,
+    FD_INIT,
+    FD_NAMESPACE,
+    FD_TREE_RECURSIVE,
+    opcodes,
+)
+from pyrunc.processes import SIGKILL, exit_status, look, open_pidfd, reap, send
+from pyrunc.state import read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyrunc.plan import FdRequest, Plan
+
+_MESSAGE = _struct.Struct("<IIiIq")
+_INIT = "/pyrunc-init"
+
+
+class Message:
+    """One message of init."""
+
+    __slots__ = ("kind", "step", "errno", "detail", "value", "text", "fd")
+
+    def __init__(self, data: bytes, fd: int) -> None:
+        fields = _MESSAGE.unpack_from(data)
+        self.kind, self.step, self.errno, self.detail, self.value = fields
+        self.text = data[_MESSAGE.size :].decode("utf-8", "replace")
+        self.fd = fd
+
+
+class Opened:
+    """Descriptors that the plan asked for: what to close, and what goes where."""
+
+    __slots__ = ("fds", "close_after")
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+        self.close_after: list[int] = []
+
+    def close(self) -> None:
+        for fd in self.close_after:
+            posix.close(fd)
+        self.close_after = []
+
+
+class Init:
+    """A running pyrunc-init: its pid (of our pid namespace), pidfd, and the socket to it."""
+
+    __slots__ = ("plan", "pid", "pidfd", "socket", "listener_fd")
+
+    def __init__(self, plan: Plan, pid: int, pidfd: int, socket: _socket.socket) -> None:
+        self.plan = plan
+        self.pid = pid
+        self.pidfd = pidfd
+        self.socket = socket
+        self.listener_fd = -1
+
+    @property
+    def start_time(self) -> int:
+        seen = look(self.pid)
+        return seen.start_time if seen else 0
+
+    def say(self, kind: int) -> None:
+        try:
+            self.socket.send(_MESSAGE.pack(kind, 0, 0, 0, 0), _socket.MSG_NOSIGNAL)
+        except OSError:
+            raise self.vanished() from None
+
+    def until_ready(self, stage: Callable[[int], None], moved: Callable[[], None]) -> None:
+        """Answer init until it says READY. ``moved`` is called when the process to follow is another."""
+        while True:
+            message = receive(self.socket)
+            if message is None:
+                raise self.vanished()
+            if message.kind == opcodes.MSG_READY:
+                return
+            if message.kind == opcodes.MSG_STAGE:
+                stage(message.value)
+                self.say(opcodes.MSG_GO)
+            elif message.kind == opcodes.MSG_PID:
+                self._follow(message.value)
+                moved()
+            elif message.kind == opcodes.MSG_FAILED:
+                raise self.failed(message)
+            elif message.kind == opcodes.MSG_LISTENER:
+                self.listener_fd = message.fd
+
+    def _follow(self, pid: int) -> None:
+        """The process that was spawned has made another, which goes on, and has ended."""
+        pidfd = posix.pidfd_open(pid)
+        reap(self.pid)
+        posix.close(self.pidfd)
+        self.pid, self.pidfd = pid, pidfd
+
+    def release(self) -> None:
+        """Let it live without us. From here on only START moves it."""
+        self.say(opcodes.MSG_GO)
+
+    def start(self) -> None:
+        """START over our own socket, as `run` and `exec` do; returns when execve has worked."""
+        self.say(opcodes.MSG_START)
+        await_exec(self.socket, self.plan, self.pid)
+
+    def failed(self, message: Message) -> Error:
+        from pyrunc.explain import step_failed
+
+        error = step_failed(self.plan, message, self.pid)
+        self.end()
+        return error
+
+    def vanished(self) -> Error:
+        """Init ended without a word: by a signal, as when the memory limit is too low."""
+        from pyrunc.explain import init_vanished
+
+        status = reap(self.pid)
+        return init_vanished(exit_status(status) if status >= 0 else -1)
+
+    def end(self) -> None:
+        """Kill and reap it; fine when it is gone already."""
+        send(self.pidfd, SIGKILL)
+        reap(self.pid)
+
+    def close(self) -> None:
+        self.socket.close()
+        posix.close(self.pidfd)
+
+
+def await_exec(socket: _socket.socket, plan: Plan, pid: int) -> None:
+    """After START: returns when the user's program runs; raises what failed."""
+    said_exec = False
+    while True:
+        message = receive(socket)
+        if message is None:
+            if said_exec:
+                return
+            from pyrunc.explain import init_vanished
+
+            raise init_vanished(-1)
+        if message.kind == opcodes.MSG_EXEC:
+            said_exec = True
+        elif message.kind == opcodes.MSG_FAILED:
+            from pyrunc.explain import step_failed
+
+            raise step_failed(plan, message, pid)
+
+
+def receive(socket: _socket.socket) -> Message | None:
+    """The next message; None at the end."""
+    try:
+        data, ancillary, _, _ = socket.recvmsg(4096, _socket.CMSG_SPACE(4))
+    except ConnectionResetError:
+        return None
+    if len(data) < _MESSAGE.size:
+        return None
+    fd = -1
+    for _, kind, value in ancillary:
+        if kind == _socket.SCM_RIGHTS:
+            fd = _struct.unpack("i", value[:4])[0]
+    return Message(data, fd)
+
+
+def socket_pair() -> tuple[_socket.socket, _socket.socket]:
+    left, right = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)  # type: ignore[attr-defined]
+    return left, right
+
+
+def stream_pair() -> tuple[_socket.socket, _socket.socket]:
+    left, right = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)  # type: ignore[attr-defined]
+    return left, right
+
+
+def open_requests(
+    plan: Plan, cgroup_fds: list[int], console: int = -1, init_pidfd: int = -1
+) -> Opened:
+    """Open what the plan asks for, in order."""
+    opened = Opened()
+    opened.close_after += cgroup_fds
+    try:
+        for request in plan.fds:
+            if request.kind == FD_CGROUP:
+                opened.fds.append(cgroup_fds[int(request.value)])
+            elif request.kind == FD_CONSOLE:
+                opened.fds.append(console)
+            elif request.kind == FD_INIT:
+                opened.fds.append(init_pidfd)
+            else:
+                fd = _namespace(request) if request.kind == FD_NAMESPACE else _tree(request)
+                opened.fds.append(fd)
+                opened.close_after.append(fd)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def spawn(
+    plan: Plan,
+    opened: Opened,
+    *,
+    clone_fd: int = -1,
+    listener: int = -1,
+    watch: int = -1,
+    preserve: int = 0,
+) -> Init:
+    """clone3 and execveat of pyrunc-init from a sealed memfd; raises Error."""
+    from pyrunc._native.load import clone
+
+    native = clone()
+    lib, ffi = native.lib, native.ffi
+    ours, theirs = socket_pair()
+    plan_fd = init_fd = -1
+    try:
+        text = plan.encode(opened.fds, theirs.fileno(), listener, watch, preserve)
+        plan_fd = checked(
+            lib.pyrunc_sealed_memfd(b"pyrunc-plan", text, len(text), 0), "memfd_create"
+        )
+        program = read_file(_init_path())
+        init_fd = checked(
+            lib.pyrunc_sealed_memfd(b"pyrunc-init", program, len(program), 1), "memfd_create"
+        )
+        keep = [fd for fd in (theirs.fileno(), listener, watch, *opened.fds) if fd >= 0]
+        pidfd = ffi.new("int *")
+        pid = lib.pyrunc_spawn(
+            plan.clone_flags,
+            clone_fd,
+            init_fd,
+            plan_fd,
+            ffi.new("int[]", keep),
+            len(keep),
+            preserve,
+            1 if plan.user_namespace and plan.clone_flags else 0,
+            pidfd,
+        )
+        if pid < 0:
+            from pyrunc.explain import clone_failed
+
+            raise clone_failed(plan, -pid)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        opened.close()
+        for fd in (plan_fd, init_fd):
+            if fd >= 0:
+                posix.close(fd)
+    return Init(plan, pid, pidfd[0], ours)
+
+
+def checked(result: int, syscall: str, path: str = "", subject: str = "") -> int:
+    """A result of the C module, or the Error that it means."""
+    if result < 0:
+        raise Error(
+            f"{syscall} failed" + (f" for {subject}" if subject else ""),
+            code="syscall",
+            step=syscall,
+            syscall=syscall,
+            path=path,
+            subject=subject,
+            errno=-result,
+        )
+    return result
+
+
+def _init_path() -> str:
+    from pyrunc._native import load
+
+    return load.__file__.rpartition("/")[0].removesuffix("/__pycache__") + _INIT
+
+
+def _tree(request: FdRequest) -> int:
+    from pyrunc._native.load import clone
+
+    recursive = 1 if request.kind == FD_TREE_RECURSIVE else 0
+    path = request.value.encode("utf-8", "surrogateescape")
+    result: int = clone().lib.pyrunc_open_tree(path, recursive, 1)
+    if result < 0:
+        from pyrunc.explain import source_failed
+
+        raise source_failed(request, -result)
+    return result
+
+
+def _namespace(request: FdRequest) -> int:
+    import fcntl
+
+    NS_GET_NSTYPE = 0xB703
+    try:
+        fd = posix.open(request.value, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise Error(
+            f"the namespace {request.value} can't be opened",
+            code="namespace-path",
+            step="setns",
+            path=request.path,
+            subject=request.value,
+            errno=error.errno or 0,
+        ) from None
+    try:
+        kind: Any = fcntl.ioctl(fd, NS_GET_NSTYPE)
+    except OSError:
+        kind = 0
+    if kind != request.nstype:
+        posix.close(fd)
+        raise Error(
+            f"{request.value} is not a namespace of the type that is given with it",
+            code="namespace-type",
+            step="setns",
+            path=request.path,
+            subject=request.value,
+        )
+    return fd
+
+
+def follow(pid: int, start_time: int) -> int:
+    """A pidfd of the container's process, or the error that it is gone."""
+    fd = open_pidfd(pid, start_time)
+    if fd < 0:
+        raise Error("container not running", code="not-running")
+    return fd

@@ -1,0 +1,268 @@
+"""The life of a container: the library's functions, and the order of their stages.
+
+runtime.md, Lifecycle. ``root`` is always the state root (a directory), ``id`` the container's. Everything
+raises pyrunc.errors.Error; what was begun is undone when it fails. The stages themselves live next door:
+creating (``create.py``), ending (``destroy.py``), a process in a running container (``execute.py``).
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc import state as states
+from pyrunc.errors import Error, NotFound, WrongStatus
+from pyrunc.processes import SIGKILL, look, open_pidfd, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.cgroup.base import Cgroup
+    from pyrunc.state import State
+
+_INIT_NAME = b"pyrunc-init"
+
+
+def create(
+    root: str,
+    id: str,
+    bundle: str,
+    *,
+    console_socket: str = "",
+    pid_file: str = "",
+    no_pivot: bool = False,
+    new_keyring: bool = True,
+    preserve_fds: int = 0,
+    systemd_cgroup: bool = False,
+    rootless: str = "auto",
+) -> None:
+    """Make the container, all but its program. It waits for ``start``."""
+    from pyrunc.create import Options, create_container
+
+    options = Options(
+        console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, False
+    )
+    create_container(root, id, bundle, options).close()
+
+
+def start(root: str, id: str) -> None:
+    """Run the program of a created container. Returns when execve has worked, and poststart hooks too.
+
+    A program that can't be executed and a failing startContainer or poststart hook are errors of start.
+    """
+    from pyrunc.start import start_container
+
+    start_container(root, id)
+
+
+def run(
+    root: str,
+    id: str,
+    bundle: str,
+    *,
+    console_socket: str = "",
+    pid_file: str = "",
+    no_pivot: bool = False,
+    new_keyring: bool = True,
+    preserve_fds: int = 0,
+    systemd_cgroup: bool = False,
+    rootless: str = "auto",
+    detach: bool = False,
+    keep: bool = False,
+) -> int:
+    """create, start and, unless detached, wait and delete. Returns the exit status of the program."""
+    from pyrunc.create import Options
+    from pyrunc.run import run_container
+
+    options = Options(
+        console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, not detach
+    )
+    return run_container(root, id, bundle, options, detach, keep)
+
+
+def exec_process(root: str, id: str, **options: Any) -> int:
+    """Run another process in a running container; see ``execute.execute_process`` for the options."""
+    from pyrunc.execute import execute_process
+
+    return execute_process(root, id, **options)
+
+
+def state(root: str, id: str) -> dict[str, Any]:
+    """The state of the container (runtime.md, State), with runc's additions."""
+    found = states.load(root, id)
+    try:
+        return describe(found)
+    finally:
+        found.close()
+
+
+def kill(root: str, id: str, signal: int, all_processes: bool = False) -> None:
+    """Send a signal to the container's process, or to all of them."""
+    found = states.load(root, id)
+    try:
+        status = status_of(found)
+        if status not in ("created", "running", "paused"):
+            if all_processes and _signal_all(found, signal):
+                return
+            raise WrongStatus("container not running", code="not-running", subject=id)
+        if all_processes:
+            _signal_all(found, signal)
+        pidfd = open_pidfd(found.record["pid"], found.record["start_time"])
+        if pidfd < 0:
+            raise WrongStatus("container not running", code="not-running", subject=id)
+        send(pidfd, signal)
+        posix.close(pidfd)
+        if signal == SIGKILL and status == "paused":
+            cgroup_of(found).thaw()
+    except PermissionError as error:
+        raise Error(
+            f"signal {signal} to container {id}: refused",
+            code="kill",
+            step="kill",
+            syscall="pidfd_send_signal",
+            errno=error.errno or 0,
+        ) from None
+    finally:
+        found.close()
+
+
+def delete(root: str, id: str, force: bool = False) -> None:
+    """Remove a stopped container and all that create made; ``force`` kills it before."""
+    from pyrunc.destroy import destroy, poststop
+
+    try:
+        found = states.load(root, id, lock=True)
+    except NotFound:
+        if force:
+            return
+        raise
+    status = status_of(found)
+    if status != "stopped" and not force:
+        found.close()
+        raise WrongStatus(
+            f"cannot delete container {id} that is not stopped: {status}",
+            code="not-stopped",
+            subject=id,
+            hint="kill it before, or delete --force",
+        )
+    spec = destroy(found)
+    poststop(spec, found)
+
+
+def containers(root: str) -> list[dict[str, Any]]:
+    """The states of all containers under a root; one that can't be read has an ``error``."""
+    found = []
+    for id in states.ids(root):
+        try:
+            found.append(state(root, id))
+        except NotFound:
+            continue
+        except Error as error:
+            found.append({"id": id, "status": "unknown", "pid": 0, "error": str(error)})
+    return found
+
+
+def pause(root: str, id: str) -> None:
+    """Freeze all processes of the container."""
+    found = states.load(root, id, lock=True)
+    if status_of(found) not in ("created", "running"):
+        raise WrongStatus("container not running", code="not-running", subject=id)
+    cgroup_of(found).freeze()
+    found.close()
+
+
+def resume(root: str, id: str) -> None:
+    """Let a paused container go on."""
+    found = states.load(root, id, lock=True)
+    if status_of(found) != "paused":
+        raise WrongStatus("container not paused", code="not-paused", subject=id)
+    cgroup_of(found).thaw()
+    found.close()
+
+
+def processes(root: str, id: str) -> list[int]:
+    """The pids, of our pid namespace, of all processes in the container's cgroup."""
+    found = states.load(root, id)
+    try:
+        return cgroup_of(found).processes()
+    finally:
+        found.close()
+
+
+def status_of(found: State) -> str:
+    """creating, created, running, paused or stopped, from what is true now."""
+    record = found.record
+    seen = look(record.get("pid", 0), record.get("start_time", 0))
+    if seen is None:
+        return "creating" if record.get("status") == "creating" and _is_locked(found) else "stopped"
+    if record["status"] == "creating":
+        return "creating"
+    if record.get("cgroup") and cgroup_of(found).frozen():
+        return "paused"
+    # `start` killed between the release and the record: then the name of the process tells.
+    if record["status"] == "created" and seen.name == _INIT_NAME:
+        return "created"
+    return "running"
+
+
+def describe(found: State) -> dict[str, Any]:
+    record = found.record
+    status = status_of(found)
+    described: dict[str, Any] = {
+        "ociVersion": record.get("ociVersion", "1.3.0"),
+        "id": found.id,
+        "pid": 0 if status == "stopped" else record.get("pid", 0),
+        "status": status,
+        "bundle": record.get("bundle", ""),
+        "rootfs": record.get("rootfs", ""),
+        "created": record.get("created", ""),
+    }
+    if record.get("annotations"):
+        described["annotations"] = record["annotations"]
+    described["owner"] = ""
+    return described
+
+
+def cgroup_of(found: State) -> Cgroup:
+    from pyrunc.cgroup import restore
+
+    return restore(found.record["cgroup"])
+
+
+def _signal_all(found: State, signal: int) -> bool:
+    """Every process in the cgroup; True when there was one."""
+    reached = False
+    if found.record.get("cgroup"):
+        for pid in cgroup_of(found).processes():
+            try:
+                posix.kill(pid, signal)
+                reached = True
+            except ProcessLookupError:
+                continue
+    return reached
+
+
+def _is_locked(found: State) -> bool:
+    """Whether a runtime is at work on the container."""
+    import fcntl
+
+    try:
+        fcntl.flock(found.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+__all__ = [
+    "containers",
+    "create",
+    "delete",
+    "exec_process",
+    "kill",
+    "pause",
+    "processes",
+    "resume",
+    "run",
+    "start",
+    "state",
+]

@@ -1,0 +1,38 @@
+"""The plan of `exec`: join what the container has, then the steps of a process."""
+
+from __future__ import annotations
+
+from pyrunc.plan import FD_CGROUP, FD_INIT, Plan, opcodes
+from pyrunc.plan.process import before_start, console, execute, working_directory
+from pyrunc.vocabulary.namespaces import CLONE_NEWUSER, NAMESPACES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan import Host
+    from pyrunc.spec import Object, Spec
+
+
+def compile_exec(spec: Spec, process: Object, host: Host) -> Plan:
+    """``spec``: the configuration remembered at create; ``process``: what to run in it."""
+    plan = Plan()
+    for index in range(host.cgroup_joins):
+        plan.add(opcodes.CGROUP_JOIN, plan.fd(FD_CGROUP, str(index)))
+    flags = 0
+    for item in spec.linux.children("namespaces"):
+        flags |= NAMESPACES.get(item.text("type"), 0)
+    if flags:
+        plan.add(opcodes.SETNS, plan.fd(FD_INIT), flags, path="linux.namespaces")
+        # A pid namespace takes effect for children only; not being dumpable goes over to the child.
+        plan.add(opcodes.FORK)
+        plan.forks = True
+    plan.add(opcodes.SETSID)
+    if flags & CLONE_NEWUSER:
+        plan.add(opcodes.BECOME_ROOT)
+    if host.new_keyring:
+        plan.add(opcodes.KEYRING, f"_ses.{host.id}")
+    console(plan, process, bind=0)
+    working_directory(plan, process, create=0)
+    before_start(plan, process, spec, host)
+    plan.add(opcodes.GATE)
+    execute(plan, process, host)
+    return plan

@@ -1,0 +1,147 @@
+"""process: from a half-built container to the user's program."""
+
+from __future__ import annotations
+
+import _struct
+
+from pyrunc.plan import FD_CONSOLE, opcodes
+from pyrunc.vocabulary.capabilities import CAPABILITIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan import Host, Plan
+    from pyrunc.spec import Object, Spec
+
+_SYS_ADMIN = 1 << 21
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Capabilities:
+    """The five sets as masks. An unknown capability is a warning, not an error (config.md)."""
+
+    __slots__ = ("bounding", "effective", "permitted", "inheritable", "ambient", "unknown")
+
+    def __init__(self, process: Object) -> None:
+        sets = process.child("capabilities")
+        self.unknown: list[str] = []
+        self.bounding = self._mask(sets, "bounding")
+        self.permitted = self._mask(sets, "permitted")
+        self.effective = self._mask(sets, "effective") & self.permitted
+        self.inheritable = self._mask(sets, "inheritable")
+        self.ambient = self._mask(sets, "ambient") & self.permitted & self.inheritable
+
+    def _mask(self, sets: Object, key: str) -> int:
+        mask = 0
+        for name in sets.texts(key):
+            number = CAPABILITIES.get(name)
+            if number is None:
+                self.unknown.append(f"{sets.at(key)}: unknown capability {name} is left out")
+            else:
+                mask |= 1 << number
+        return mask
+
+
+def console(plan: Plan, process: Object, bind: int) -> None:
+    """A pseudo-terminal on 0, 1 and 2, its master sent to whoever asked for it.
+
+    ``bind``: 1 to have it at /dev/console too, as the container's own process does.
+    """
+    if not process.flag("terminal"):
+        return
+    size = process.child("consoleSize")
+    path = process.at("terminal")
+    plan.add(
+        opcodes.CONSOLE,
+        plan.fd(FD_CONSOLE, "", path),
+        size.number("width", 0, 0, 0xFFFF),
+        size.number("height", 0, 0, 0xFFFF),
+        process.child("user").number("uid"),
+        bind,
+        path=path,
+    )
+
+
+def working_directory(plan: Plan, process: Object, create: int) -> None:
+    """``create``: 1 to make a missing one, as runc and crun do."""
+    cwd = process.text("cwd")
+    if cwd[:1] != "/":
+        raise process.refuse("cwd", "not absolute")
+    plan.add(opcodes.CHDIR, cwd, create, path=process.at("cwd"))
+
+
+def before_start(plan: Plan, process: Object, spec: Spec, host: Host) -> None:
+    """All that can be done before `start`: identity, capabilities, labels, finding the program."""
+    user = process.child("user")
+    if not process.flag("terminal"):
+        plan.add(opcodes.STDIO_OWNER, user.number("uid"), path=user.at("uid"))
+    _labels(plan, process)
+    _personality(plan, spec)
+    capabilities = Capabilities(process)
+    plan.warnings += capabilities.unknown
+    plan.add(opcodes.BOUNDING, capabilities.bounding, path=process.at("capabilities.bounding"))
+    groups = user.numbers("additionalGids")
+    packed = _struct.pack(f"<{len(groups)}I", *groups)
+    plan.add(opcodes.SETGROUPS, packed, path=user.at("additionalGids"))
+    plan.add(opcodes.SETIDS, user.number("uid"), user.number("gid"), path=user.path)
+    if "umask" in user:
+        plan.add(opcodes.UMASK, user.number("umask", 0, 0, 0o777), path=user.at("umask"))
+    # Without no_new_privs a filter can only be loaded with CAP_SYS_ADMIN, so that stays until then.
+    late = host.seccomp is not None and not process.flag("noNewPrivileges")
+    _capabilities(plan, process, capabilities, _SYS_ADMIN if late else 0)
+    if process.flag("noNewPrivileges"):
+        plan.add(opcodes.NO_NEW_PRIVILEGES, path=process.at("noNewPrivileges"))
+    arguments = process.texts("args")
+    if not arguments:
+        raise process.refuse("args", "empty")
+    plan.add(opcodes.LOOKUP, arguments[0], search_path(process), path=process.at("args"))
+
+
+def execute(plan: Plan, process: Object, host: Host) -> None:
+    """After `start`: the filter as late as can be, the last capabilities, execve."""
+    if host.seccomp is not None and "args" in process:
+        plan.add(opcodes.SECCOMP, host.seccomp.bpf, host.seccomp.flags, path="linux.seccomp")
+        if not process.flag("noNewPrivileges"):
+            _capabilities(plan, process, Capabilities(process), 0)
+    plan.add(opcodes.EXEC, process.texts("args"), environment(process), path=process.at("args"))
+
+
+def search_path(process: Object) -> str:
+    for entry in process.texts("env"):
+        if entry.startswith("PATH="):
+            return entry[5:]
+    return _DEFAULT_PATH
+
+
+def environment(process: Object) -> list[str]:
+    """As given; a later entry of one name replaces an earlier one, as runc has it."""
+    entries: dict[str, str] = {}
+    for entry in process.texts("env"):
+        entries[entry.partition("=")[0]] = entry
+    return list(entries.values())
+
+
+def _capabilities(plan: Plan, process: Object, sets: Capabilities, extra: int) -> None:
+    path = process.at("capabilities")
+    effective, permitted = sets.effective | extra, sets.permitted | extra
+    plan.add(opcodes.CAPABILITIES, effective, permitted, sets.inheritable, path=path)
+    if not extra:
+        plan.add(opcodes.AMBIENT, sets.ambient, path=f"{path}.ambient")
+
+
+def _labels(plan: Plan, process: Object) -> None:
+    profile = process.text("apparmorProfile")
+    if profile:
+        path = process.at("apparmorProfile")
+        plan.add(opcodes.PROC_WRITE, "attr/apparmor/exec", f"exec {profile}", path=path)
+    label = process.text("selinuxLabel")
+    if label:
+        plan.add(opcodes.PROC_WRITE, "attr/exec", label, path=process.at("selinuxLabel"))
+
+
+def _personality(plan: Plan, spec: Spec) -> None:
+    personality = spec.linux.child("personality")
+    if personality.data:
+        domain = {"LINUX": 0, "LINUX32": 8}.get(personality.text("domain"))
+        if domain is None or personality.texts("flags"):
+            raise personality.refuse("domain")
+        plan.add(opcodes.PERSONALITY, domain, path=personality.path)

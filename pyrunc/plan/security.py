@@ -1,0 +1,63 @@
+"""What is hidden from the container, and kernel parameters of its namespaces."""
+
+from __future__ import annotations
+
+from pyrunc.plan import opcodes
+from pyrunc.vocabulary.namespaces import (
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan import Plan
+    from pyrunc.plan.namespaces import Namespaces
+    from pyrunc.spec import Spec
+
+_IPC = (
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+)
+
+
+def sysctl(plan: Plan, spec: Spec, namespaces: Namespaces) -> None:
+    """Only parameters of a namespace that the container has: all others are the host's."""
+    for key, value in spec.linux.mapping("sysctl").items():
+        # In the dotted spelling a slash stands for a dot inside a name: net.ipv4.conf.eth0/1.x
+        path = key.translate({46: "/", 47: "."}) if "." in key else key
+        name = path.replace("/", ".")
+        if name in _IPC or name.startswith("fs.mqueue."):
+            needed = CLONE_NEWIPC
+        elif name.startswith("net."):
+            needed = CLONE_NEWNET
+        elif name == "kernel.domainname":
+            needed = CLONE_NEWUTS
+        elif name.startswith("user."):
+            needed = CLONE_NEWUSER
+        else:
+            needed = 0
+        if not needed or not namespaces.has(needed):
+            raise spec.linux.refuse("sysctl", f"{key} is not a parameter of the container's own")
+        if ".." in path.split("/"):
+            raise spec.linux.refuse("sysctl", "'..' in a name")
+        plan.add(opcodes.SYSCTL, path, value, path=f"linux.sysctl.{key}")
+
+
+def hidden_paths(plan: Plan, spec: Spec, namespaces: Namespaces) -> None:
+    """linux.readonlyPaths, then linux.maskedPaths: a mask hides what is below it too."""
+    for key, op in (("readonlyPaths", opcodes.READONLY), ("maskedPaths", opcodes.MASK)):
+        for index, path in enumerate(spec.linux.texts(key)):
+            if path[:1] != "/":
+                raise spec.linux.refuse(f"{key}[{index}]", "not absolute")
+            if not namespaces.new & CLONE_NEWNS:
+                raise spec.linux.refuse(key, "needs a mount namespace")
+            plan.add(op, path, path=f"linux.{key}[{index}]")

@@ -1,0 +1,83 @@
+"""Processes of the host by pid and start time, so that a reused pid is never taken for ours."""
+
+from __future__ import annotations
+
+import posix
+import select
+
+import _signal
+
+from pyrunc.state import read_file
+
+SIGKILL = 9
+
+
+class Seen:
+    """What /proc/PID/stat says: proc_pid_stat(5). ``start_time`` in clock ticks since boot."""
+
+    __slots__ = ("state", "name", "start_time")
+
+    def __init__(self, text: bytes) -> None:
+        head, _, tail = text.rpartition(b") ")
+        fields = tail.split()
+        self.name = head.partition(b"(")[2]
+        self.state = fields[0]
+        self.start_time = int(fields[19])
+
+    @property
+    def alive(self) -> bool:
+        return self.state not in (b"Z", b"X")
+
+
+def look(pid: int, start_time: int = 0) -> Seen | None:
+    """The process, or None when it is gone, dead, or another one with the same pid."""
+    if pid <= 0:
+        return None
+    try:
+        seen = Seen(read_file(f"/proc/{pid}/stat"))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if not seen.alive or (start_time and seen.start_time != start_time):
+        return None
+    return seen
+
+
+def open_pidfd(pid: int, start_time: int) -> int:
+    """A pidfd of exactly that process, or -1 when it is gone."""
+    try:
+        fd = posix.pidfd_open(pid)
+    except OSError:
+        return -1
+    if look(pid, start_time) is None:
+        posix.close(fd)
+        return -1
+    return fd
+
+
+def send(pidfd: int, number: int) -> bool:
+    """Send a signal; False when the process is gone."""
+    try:
+        _signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_end(pidfd: int, milliseconds: int) -> bool:
+    """Whether the process has ended, waiting for at most so long."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(milliseconds))
+
+
+def reap(pid: int) -> int:
+    """The wait status of a child of ours; -1 when it is none."""
+    try:
+        return posix.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return -1
+
+
+def exit_status(wait_status: int) -> int:
+    """The exit status that a shell would show: 128 + N for a process ended by signal N."""
+    return wait_status >> 8 if not wait_status & 0x7F else 128 + (wait_status & 0x7F)

@@ -1,0 +1,81 @@
+"""`run`: create and start in one go; in the foreground also wait and delete."""
+
+from __future__ import annotations
+
+import fcntl
+
+from pyrunc.create import create_container
+from pyrunc.destroy import destroy, poststop
+from pyrunc.errors import Error
+from pyrunc.start import after_start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from pyrunc.create import Created, Options
+
+
+def run_container(
+    root: str, id: str, bundle: str, options: Options, detach: bool, keep: bool
+) -> int:
+    """The exit status of the program; 0 when it goes on in the background."""
+    if detach:
+        created = create_container(root, id, bundle, options, direct=True)
+        _start(created)
+        created.close()
+        return 0
+    from pyrunc.foreground import Foreground, receive_master
+
+    foreground = Foreground()
+    ours, theirs = _terminal(options)
+    created = create_container(
+        root, id, bundle, options, theirs.fileno() if theirs else -1, direct=True
+    )
+    if theirs:
+        theirs.close()
+    master = -1
+    if ours:
+        if created.spec.process.flag("terminal"):
+            master = receive_master(ours)
+        ours.close()
+    _start(created)
+    # Others may look at it, stop it, delete it while we wait.
+    fcntl.flock(created.state.fd, fcntl.LOCK_UN)
+    status = foreground.wait(created.init.pid, created.init.pidfd, master)
+    if not keep:
+        _delete(created)
+    return status
+
+
+def _terminal(options: Options) -> tuple[_socket.socket | None, _socket.socket | None]:
+    """A pair of sockets over which init sends the terminal's master, if it has one."""
+    if options.console_socket:
+        return None, None
+    from pyrunc.launch import stream_pair
+
+    return stream_pair()
+
+
+def _start(created: Created) -> None:
+    state, init = created.state, created.init
+    try:
+        init.start()
+        state.record["status"] = "running"
+        state.save()
+    except Error:
+        init.end()
+        poststop(destroy(state), state)
+        raise
+    after_start(state, created.spec)
+
+
+def _delete(created: Created) -> None:
+    """As `delete` would, unless somebody else already has."""
+    import posix
+
+    state = created.state
+    fcntl.flock(state.fd, fcntl.LOCK_EX)
+    if posix.fstat(state.fd).st_nlink:
+        poststop(destroy(state), state)
+

@@ -1,0 +1,127 @@
+"""`start`: releases pyrunc-init over its socket and learns whether execve worked."""
+
+from __future__ import annotations
+
+import posix
+
+import _socket
+import _struct
+
+from pyrunc import state as states
+from pyrunc.destroy import destroy, poststop, remembered
+from pyrunc.errors import Error, WrongStatus
+from pyrunc.lifecycle import status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.spec import Spec
+    from pyrunc.state import State
+
+_MESSAGE = _struct.Struct("<IIiIq")
+_START, _EXEC, _FAILED = 4, 5, 6  # PLAN_MSG_* of plan.h
+
+
+def start_container(root: str, id: str) -> None:
+    """Start a created container; any other status is an error without effect."""
+    state = states.load(root, id, lock=True)
+    try:
+        _check(state)
+        connection = _connect(state)
+        try:
+            _release(state, connection)
+        finally:
+            connection.close()
+        state.record["status"] = "running"
+        state.save()
+        posix.unlink("start.sock", dir_fd=state.fd)
+        after_start(state)
+    finally:
+        state.close()
+
+
+def after_start(state: State, spec: Spec | None = None) -> None:
+    """poststart hooks. From 1.3 on one that fails ends the container; before, it is a warning."""
+    spec = spec or remembered(state)
+    if spec is None or not spec.child("hooks").children("poststart"):
+        return
+    from pyrunc.cli.report import warn
+    from pyrunc.hooks import run_hook
+
+    for hook in spec.child("hooks").children("poststart"):
+        record = state.record
+        try:
+            run_hook(
+                spec, hook, "poststart", state.id, "running", record["pid"], record["bundle"]
+            )
+        except Error as error:
+            if not spec.at_least(3):
+                warn(str(error))
+                continue
+            poststop(destroy(state), state)
+            raise
+
+
+def _check(state: State) -> None:
+    status = status_of(state)
+    if status == "created":
+        return
+    text = {
+        "running": "cannot start an already running container",
+        "stopped": "cannot start a container that has stopped",
+    }.get(status, f"cannot start a container that is {status}")
+    raise WrongStatus(text, code="not-created", subject=state.id)
+
+
+def _connect(state: State) -> _socket.socket:
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    try:
+        connection.connect(f"/proc/self/fd/{state.fd}/start.sock")
+    except OSError as error:
+        connection.close()
+        raise Error(
+            "the container's init does not answer",
+            code="init-vanished",
+            step="start",
+            syscall="connect",
+            errno=error.errno or 0,
+            hint="delete --force removes what is left of the container",
+        ) from None
+    return connection
+
+
+def _release(state: State, connection: _socket.socket) -> None:
+    """The small talk of start, without what only a failure needs (launch.py draws the protocol)."""
+    data = b""
+    try:
+        connection.send(_MESSAGE.pack(_START, 0, 0, 0, 0), _socket.MSG_NOSIGNAL)
+        said_exec = False
+        while data := connection.recv(4096):
+            kind = _MESSAGE.unpack_from(data)[0]
+            if kind == _EXEC:
+                said_exec = True
+            elif kind == _FAILED:
+                break
+    except (BrokenPipeError, ConnectionResetError):
+        said_exec = False
+    if data:
+        raise _failed(state, data)
+    if not said_exec:
+        from pyrunc.explain import init_vanished
+
+        raise init_vanished(-1)
+
+
+def _failed(state: State, data: bytes) -> Error:
+    """The step is known by its number: the plan is compiled again from the remembered configuration."""
+    from pyrunc.create import recompile
+    from pyrunc.explain import step_failed
+    from pyrunc.launch import Message
+    from pyrunc.plan import opcodes
+
+    message = Message(data, -1)
+    plan = recompile(state)
+    error = step_failed(plan, message, state.record["pid"])
+    if plan.steps[message.step].op == opcodes.HOOK:
+        # A failing startContainer hook ends the container (runtime.md, step 7).
+        poststop(destroy(state), state)
+    return error

@@ -1,0 +1,179 @@
+"""The state directory of a container, <root>/<id>: atomic, locked, versioned.
+
+    state.json    the record: what was done, each side effect written before it happens
+    config.json   the configuration as it was at create; later edits of the bundle don't matter
+    start.sock    where pyrunc-init waits for `start`
+
+Whoever changes a container holds a flock on the directory. A reader needs none: state.json is replaced
+as a whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import posix
+
+from pyrunc.errors import AlreadyExists, Error, NotFound
+from pyrunc.spec import Refused, parse_json
+from pyrunc.state_json import dump
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+VERSION = 1
+_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+_FILES = ("state.json", "state.json.new", "config.json", "start.sock")
+
+
+class State:
+    """An open state directory and its record."""
+
+    __slots__ = ("root", "id", "fd", "record")
+
+    def __init__(self, root: str, id: str, fd: int, record: dict[str, Any]) -> None:
+        self.root = root
+        self.id = id
+        self.fd = fd
+        self.record = record
+
+    @property
+    def directory(self) -> str:
+        return f"{self.root}/{self.id}"
+
+    def save(self) -> None:
+        """Replace state.json as a whole."""
+        self.write("state.json.new", dump(self.record).encode())
+        posix.rename("state.json.new", "state.json", src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def write(self, name: str, content: bytes) -> None:
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        fd = posix.open(name, flags, 0o600, dir_fd=self.fd)
+        try:
+            while content:
+                content = content[posix.write(fd, content) :]
+        finally:
+            posix.close(fd)
+
+    def read(self, name: str) -> bytes:
+        """The content of a file of the state; raises OSError."""
+        return read_file(name, self.fd)
+
+    def remove(self) -> None:
+        """Remove the directory with all that is in it: nothing but files of pyrunc's own."""
+        for name in _FILES:
+            _ignore_missing(posix.unlink, name, self.fd)
+        for name in posix.listdir(self.fd):
+            _ignore_missing(posix.unlink, name, self.fd)
+        try:
+            posix.rmdir(self.directory)
+        except FileNotFoundError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            posix.close(self.fd)
+            self.fd = -1
+
+
+def make(root: str, id: str) -> State:
+    """A new, locked state directory. Raises AlreadyExists: mkdir decides who was first."""
+    try:
+        _make_root(root)
+        posix.mkdir(f"{root}/{id}", 0o711)
+    except FileExistsError:
+        raise AlreadyExists(
+            "container with given ID already exists", code="already-exists", subject=id
+        ) from None
+    except OSError as error:
+        raise _failed("making the state directory", f"{root}/{id}", error) from None
+    fd = posix.open(f"{root}/{id}", _DIRECTORY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return State(root, id, fd, {})
+
+
+def load(root: str, id: str, lock: bool = False) -> State:
+    """The state of an existing container. Raises NotFound."""
+    try:
+        fd = posix.open(f"{root}/{id}", _DIRECTORY)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise _missing(id) from None
+        raise _failed("opening the state", f"{root}/{id}", error) from None
+    if lock:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if not posix.fstat(fd).st_nlink:  # deleted while we waited
+            posix.close(fd)
+            raise _missing(id)
+    state = State(root, id, fd, {})
+    try:
+        state.record = parse_json(state.read("state.json").decode())
+    except FileNotFoundError:
+        pass  # killed before the first record: nothing else was made
+    except (Refused, UnicodeDecodeError):
+        raise Error(
+            f"the state of {id} is damaged", code="state-damaged", subject=f"{root}/{id}"
+        ) from None
+    return state
+
+
+def ids(root: str) -> list[str]:
+    """The containers under a state root, sorted."""
+    try:
+        names = posix.listdir(root)
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if not name.startswith(".") and _is_directory(root, name))
+
+
+def read_file(path: str, dir_fd: int | None = None) -> bytes:
+    """The whole content of a small file; raises OSError."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        content = piece = posix.read(fd, 65536)
+        while len(piece) == 65536:
+            piece = posix.read(fd, 65536)
+            content += piece
+        return content
+    finally:
+        posix.close(fd)
+
+
+def _is_directory(root: str, name: str) -> bool:
+    try:
+        return posix.lstat(f"{root}/{name}").st_mode & 0o170000 == 0o040000
+    except OSError:
+        return False
+
+
+def _make_root(root: str) -> None:
+    try:
+        posix.mkdir(root, 0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        _make_root(root.rpartition("/")[0])
+        _make_root(root)
+
+
+def _ignore_missing(call: Any, name: str, fd: int) -> None:
+    try:
+        call(name, dir_fd=fd)
+    except FileNotFoundError:
+        pass
+
+
+def _missing(id: str) -> NotFound:
+    return NotFound("container does not exist", code="not-found", subject=id)
+
+
+def _failed(step: str, subject: str, error: OSError) -> Error:
+    return Error(
+        f"{step} failed: {subject}",
+        code="state",
+        step="state",
+        subject=subject,
+        errno=error.errno or 0,
+    )

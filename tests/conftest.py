@@ -1,0 +1,38 @@
+"""Fixtures. `runtime` is what most integration tests start from.
+
+def test_it(runtime):
+    container = runtime.sh("echo hello")
+    assert container.run().ok().stdout == "hello\\n"
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration import harness
+
+
+@pytest.fixture(scope="session")
+def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root filesystem of busybox, made once; bundles get a copy of links."""
+    return harness.make_rootfs(tmp_path_factory.mktemp("busybox") / "rootfs")
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[harness.Runtime]:
+    """The runtime under test; its containers are gone after the test, even if it failed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if shutil.which(harness.PROGRAM) is None:
+        pytest.skip(f"{harness.PROGRAM} is not there: run make, or set OCI_RUNTIME")
+    tmp_path.chmod(0o755)  # a user namespace's root must get through to the bundle
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    runtime = harness.Runtime(tmp_path, request.getfixturevalue("rootfs"))
+    yield runtime
+    runtime.clean()

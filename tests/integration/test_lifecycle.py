@@ -1,0 +1,220 @@
+"""create, start, state, kill, delete: what they do, and when they must refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import Runtime, cgroups_of, mounts_below, peers_differ
+
+
+def test_a_life(runtime: Runtime) -> None:
+    container = runtime.sh("echo ran; sleep 100")
+    assert container.create().status == 0, container.printed()
+    assert container.status == "created"
+    assert container.printed() == ""  # the program does not run before start
+    container.start().ok()
+    assert container.status == "running"
+    container.kill("KILL").ok()
+    container.wait("stopped")
+    container.delete().ok()
+    runtime("state", container.id).failed(1)
+    assert container.printed() == "ran\n"
+
+
+def test_state(runtime: Runtime) -> None:
+    container = runtime.sleeper()
+    container.config["annotations"] = {"org.example.key": "value"}
+    container.create().ok()
+    state = container.state()
+    assert state["id"] == container.id
+    assert state["ociVersion"].startswith("1.")
+    assert state["bundle"] == str(container.bundle)
+    assert state["annotations"]["org.example.key"] == "value"
+    assert Path(f"/proc/{state['pid']}").is_dir()
+
+
+def test_state_of_a_stopped_container_does_not_change(runtime: Runtime) -> None:
+    container = runtime.sh("exit 0").finished()
+    assert container.state() == container.state()
+    assert container.state().get("pid", 0) == 0
+
+
+@pytest.mark.parametrize("verb", ["start", "state", "kill", "delete"])
+def test_unknown_id(runtime: Runtime, verb: str) -> None:
+    answer = runtime(verb, "pyrunc-test-unknown").failed()
+    peers_differ("crun", why="words it in another way")
+    assert "does not exist" in answer.stderr
+
+
+@pytest.mark.parametrize("verb", ["create", "start", "state", "kill", "delete"])
+def test_missing_id(runtime: Runtime, verb: str) -> None:
+    runtime(verb).failed()
+
+
+@pytest.mark.parametrize("id_", ["../x", "a/b", ".", "..", "a b", ""])
+def test_ids_that_are_no_names(runtime: Runtime, id_: str) -> None:
+    peers_differ("crun", why="takes most of them")
+    container = runtime.sleeper()
+    container.write()
+    runtime("create", "--bundle", str(container.bundle), id_).failed()
+
+
+def test_delete_force_of_an_unknown_container_is_no_error(runtime: Runtime) -> None:
+    runtime("delete", "--force", "pyrunc-test-unknown").ok()
+
+
+def test_duplicate_id_leaves_the_first_alone(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    before = container.state()
+    container.create().failed(1)
+    assert container.state() == before
+
+
+def test_id_can_be_used_again(runtime: Runtime) -> None:
+    container = runtime.sh("exit 0").finished()
+    container.delete().ok()
+    container.finished()
+
+
+def test_start_twice(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    container.start().failed(1)
+    assert container.status == "running"
+
+
+def test_start_of_a_stopped_container(runtime: Runtime) -> None:
+    runtime.sh("exit 0").finished().start().failed(1)
+
+
+def test_delete_of_a_running_container(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    container.delete().failed(1)
+    assert container.status == "running"
+    container.delete("--force").ok()
+    runtime("state", container.id).failed()
+
+
+def test_delete_of_a_created_container(runtime: Runtime) -> None:
+    peers_differ("runc", "crun", why="they kill it")
+    container = runtime.sleeper()
+    container.create().ok()
+    container.delete().failed(1)
+    assert container.status == "created"
+
+
+def test_kill_of_a_stopped_container(runtime: Runtime) -> None:
+    runtime.sh("exit 0").finished().kill().failed(1)
+
+
+def test_kill_of_a_created_container(runtime: Runtime) -> None:
+    container = runtime.sleeper()
+    container.create().ok()
+    container.kill("KILL").ok()
+    container.wait("stopped")
+
+
+@pytest.mark.parametrize("signal", ["USR1", "SIGUSR1", "10"])
+def test_kill_delivers_the_signal(runtime: Runtime, signal: str) -> None:
+    container = runtime.sh("trap 'echo caught; exit 0' USR1; echo ready; sleep 100 & wait")
+    container.started()
+    while "ready" not in container.printed():
+        pass
+    container.kill(signal).ok()
+    container.wait("stopped")
+    assert container.printed() == "ready\ncaught\n"
+
+
+def test_kill_with_a_signal_that_is_none(runtime: Runtime) -> None:
+    peers_differ("crun", why="takes it for 0")
+    container = runtime.sleeper().started()
+    container.kill("NOSUCH").failed()
+    assert container.status == "running"
+
+
+def test_a_later_edit_of_the_configuration_does_not_matter(runtime: Runtime) -> None:
+    container = runtime.sh("echo old")
+    container.create().ok()
+    container.config["process"]["args"][2] = "echo new"
+    container.write()
+    container.start().ok()
+    container.wait()
+    assert container.printed() == "old\n"
+
+
+def test_unknown_properties_are_ignored(runtime: Runtime) -> None:
+    container = runtime.sh("echo ran")
+    container.config["unknown"] = {"a": 1}
+    assert container.run().ok().stdout == "ran\n"
+
+
+def test_pid_file(runtime: Runtime) -> None:
+    container = runtime.sleeper()
+    file = container.bundle / "pid"
+    container.create("--pid-file", str(file)).ok()
+    assert file.read_text() == str(container.pid)  # and no newline
+
+
+def test_bundle_without_configuration(runtime: Runtime) -> None:
+    container = runtime.sleeper()
+    runtime("create", "--bundle", str(container.bundle), container.id).failed(1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ociVersion": "invalid"},
+        {"process": {"args": ["/bin/true"], "cwd": "relative", "user": {"uid": 0, "gid": 0}}},
+        {"root": {"path": "no-such-directory"}},
+        {"hooks": {"prestart": [{"path": "/bin/false"}]}},
+        {"mounts": [{"destination": "/x", "type": "no-such-type", "source": "x"}]},
+    ],
+)
+def test_failed_create_leaves_nothing(runtime: Runtime, change: dict[str, object]) -> None:
+    if "ociVersion" in change:
+        peers_differ("crun", "runc", why="they take any version")
+    if "process" in change:
+        peers_differ("crun", "runc", why="they take a relative cwd")
+    container = runtime.sleeper()
+    container.config.update(change)
+    container.create().failed()
+    runtime("state", container.id).failed()
+    assert cgroups_of(container.id) == []
+    assert mounts_below(runtime.tmp) == []
+    assert not (runtime.root / container.id).exists()
+
+
+def test_delete_removes_everything(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    pid = container.pid
+    assert cgroups_of(container.id) != []
+    container.delete("--force").ok()
+    assert cgroups_of(container.id) == []
+    assert not (runtime.root / container.id).exists()
+    assert not os.path.exists(f"/proc/{pid}") or "Z" in Path(f"/proc/{pid}/stat").read_text()
+
+
+def test_list(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    assert runtime("list", "--quiet").ok().lines == [container.id]
+    (entry,) = json.loads(runtime("list", "--format", "json").ok().stdout)
+    assert (entry["id"], entry["status"]) == (container.id, "running")
+
+
+def test_pause_and_resume(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    runtime("pause", container.id).ok()
+    assert container.status == "paused"
+    runtime("resume", container.id).ok()
+    assert container.status == "running"
+
+
+def test_kill_of_a_paused_container(runtime: Runtime) -> None:
+    peers_differ("crun", why="leaves it frozen")
+    container = runtime.sleeper().started()
+    runtime("pause", container.id).ok()
+    container.kill("KILL").ok()
+    container.wait("stopped")

@@ -1,0 +1,130 @@
+"""config.json's `mounts` and `root`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import Container, Runtime, mounts_below, peers_differ
+
+
+def add_mount(container: Container, destination: str, **mount: object) -> None:
+    container.config["mounts"].append({"destination": destination, **mount})
+
+
+def shared_directory(runtime: Runtime) -> Path:
+    """A directory of the host with a file in it."""
+    path = runtime.tmp / "shared"
+    path.mkdir()
+    (path / "file").write_text("from the host\n")
+    return path
+
+
+def test_bind(runtime: Runtime) -> None:
+    container = runtime.sh("cat /data/file; echo back > /data/answer")
+    source = shared_directory(runtime)
+    add_mount(container, "/data", type="bind", source=str(source), options=["bind"])
+    assert container.run().ok().stdout == "from the host\n"
+    assert (source / "answer").read_text() == "back\n"
+
+
+def test_bind_of_a_file(runtime: Runtime) -> None:
+    container = runtime.sh("cat /made/for/it")
+    source = shared_directory(runtime) / "file"
+    add_mount(container, "/made/for/it", type="bind", source=str(source), options=["bind"])
+    assert container.run().ok().stdout == "from the host\n"
+
+
+@pytest.mark.parametrize("option", ["bind", "rbind"])
+def test_read_only_bind(runtime: Runtime, option: str) -> None:
+    container = runtime.sh("echo x > /data/file")
+    source = shared_directory(runtime)
+    add_mount(container, "/data", type="bind", source=str(source), options=[option, "ro"])
+    assert "Read-only file system" in container.run().failed().stderr
+    assert (source / "file").read_text() == "from the host\n"
+
+
+def test_relative_source_is_below_the_bundle(runtime: Runtime) -> None:
+    container = runtime.sh("cat /data/file")
+    (container.bundle / "data").mkdir()
+    (container.bundle / "data" / "file").write_text("in the bundle\n")
+    add_mount(container, "/data", type="bind", source="data", options=["bind"])
+    assert container.run().ok().stdout == "in the bundle\n"
+
+
+def test_tmpfs(runtime: Runtime) -> None:
+    container = runtime.sh("grep ' /t ' /proc/self/mounts; stat -c %a /t")
+    options = ["nosuid", "nodev", "noexec", "size=64k", "mode=1770"]
+    add_mount(container, "/t", type="tmpfs", source="scratch", options=options)
+    line, mode = container.run().ok().lines
+    source, _, fstype, found = line.split()[:4]
+    assert (source, fstype, mode) == ("scratch", "tmpfs", "1770")
+    assert {"nosuid", "nodev", "noexec", "size=64k"} <= set(found.split(","))
+
+
+def test_later_mounts_lie_on_earlier_ones(runtime: Runtime) -> None:
+    container = runtime.sh("grep -c ' /t' /proc/self/mounts; ls /t")
+    add_mount(container, "/t", type="tmpfs", source="a")
+    add_mount(container, "/t/inner", type="tmpfs", source="b")
+    assert container.run().ok().lines == ["2", "inner"]
+
+
+@pytest.mark.parametrize("target", ["/outside", "../../../outside", "inside"])
+def test_symlinks_stay_inside_the_root(runtime: Runtime, target: str) -> None:
+    peers_differ("crun", why="refuses links to what is not there")
+    container = runtime.sh("cat /link/file")
+    target = target.replace("/outside", str(runtime.tmp / "outside"))
+    (container.rootfs / "link").symlink_to(target)
+    source = shared_directory(runtime)
+    add_mount(container, "/link", type="bind", source=str(source), options=["bind"])
+    assert container.run().ok().stdout == "from the host\n"
+    assert not (runtime.tmp / "outside").exists()
+
+
+def test_mount_points_are_made(runtime: Runtime) -> None:
+    container = runtime.sh("test -d /a/b/c && echo made")
+    add_mount(container, "/a/b/c", type="tmpfs", source="tmpfs")
+    assert container.run().ok().stdout == "made\n"
+
+
+def test_nothing_is_left_mounted(runtime: Runtime) -> None:
+    container = runtime.sleeper()
+    source = shared_directory(runtime)
+    add_mount(container, "/data", type="bind", source=str(source), options=["rbind"])
+    container.started()
+    assert mounts_below(runtime.tmp) == []
+
+
+def test_read_only_root(runtime: Runtime) -> None:
+    container = runtime.sh("echo x > /file")
+    container.config["root"]["readonly"] = True
+    assert "Read-only file system" in container.run().failed().stderr
+
+
+def test_propagation_of_a_mount(runtime: Runtime) -> None:
+    peers_differ("crun", why="leaves a tmpfs private")
+    container = runtime.sh("grep ' /t ' /proc/self/mountinfo")
+    add_mount(container, "/t", type="tmpfs", source="t", options=["rshared"])
+    assert " shared:" in container.run().ok().stdout
+
+
+@pytest.mark.parametrize("propagation", ["private", "rslave", "rprivate"])
+def test_root_propagation_does_not_leak(runtime: Runtime, propagation: str) -> None:
+    container = runtime.sh("grep ' / / ' /proc/self/mountinfo || true")
+    container.config["linux"]["rootfsPropagation"] = propagation
+    container.run().ok()
+    assert mounts_below(runtime.tmp) == []
+
+
+def test_the_host_is_not_in_the_mount_table(runtime: Runtime) -> None:
+    points = runtime.sh("cut -d' ' -f5 /proc/self/mountinfo").run().ok().lines
+    assert sorted(points) == ["/", "/dev", "/dev/pts", "/dev/shm", "/proc", "/sys"]
+
+
+def test_dev_symlinks(runtime: Runtime) -> None:
+    script = "cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done"
+    links = runtime.sh(script).run().ok().lines
+    fds = [f"/proc/self/fd{end}" for end in ("", "/0", "/1", "/2")]
+    assert links[:4] == fds
+    assert links[4] in ("pts/ptmx", "/dev/pts/ptmx")

@@ -1,0 +1,148 @@
+"""config.json's `process`: who the program is, and what it finds."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.integration.harness import CAPABILITY_SETS, Runtime, peers_differ
+
+
+def status_field(text: str, name: str) -> str:
+    """A field of /proc/self/status."""
+    (line,) = [line for line in text.splitlines() if line.startswith(name + ":")]
+    return line.split(":", 1)[1].strip()
+
+
+def test_user_and_groups(runtime: Runtime) -> None:
+    container = runtime.sh("id -u; id -g; grep Groups /proc/self/status")
+    user = {"uid": 1000, "gid": 1001, "additionalGids": [5, 6]}
+    container.config["process"]["user"] = user
+    uid, gid, groups = container.run().ok().lines
+    assert (uid, gid) == ("1000", "1001")
+    assert set(groups.split()[1:]) >= {"5", "6"}
+
+
+def test_no_groups_of_the_caller(runtime: Runtime) -> None:
+    status = runtime.container("/bin/cat", "/proc/self/status").run().ok().stdout
+    assert status_field(status, "Groups") in ("", "0")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0])
+def test_umask(runtime: Runtime, umask: int) -> None:
+    container = runtime.sh("umask")
+    container.config["process"]["user"]["umask"] = umask
+    assert int(container.run().ok().stdout, 8) == umask
+
+
+def test_cwd(runtime: Runtime) -> None:
+    container = runtime.container("/bin/pwd")
+    container.config["process"]["cwd"] = "/tmp"
+    assert container.run().ok().stdout == "/tmp\n"
+
+
+def test_cwd_is_made(runtime: Runtime) -> None:
+    container = runtime.container("/bin/pwd")
+    container.config["process"]["cwd"] = "/made/for/it"
+    assert container.run().ok().stdout == "/made/for/it\n"
+
+
+def test_environment_is_only_what_is_configured(runtime: Runtime) -> None:
+    container = runtime.container("/bin/cat", "/proc/self/environ")
+    container.config["process"]["env"] = ["PATH=/bin", "HOME=/x", "EMPTY=", "SPACE=a b"]
+    answer = container.run(env={**os.environ, "LEAK": "1"}).ok().stdout
+    assert answer.rstrip("\0").split("\0") == container.config["process"]["env"]
+
+
+def test_arguments_are_passed_on_unchanged(runtime: Runtime) -> None:
+    args = ["/bin/printf", "[%s]", "a b", "", "--", "ü", "$HOME"]
+    assert runtime.container(*args).run().ok().stdout == "[a b][][--][ü][$HOME]"
+
+
+def test_rlimits(runtime: Runtime) -> None:
+    container = runtime.container("/bin/cat", "/proc/self/limits")
+    container.config["process"]["rlimits"] = [
+        {"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200},
+        {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+    ]
+    limits = {line[:25].strip(): line[25:].split() for line in container.run().ok().lines}
+    assert limits["Max open files"][:2] == ["100", "200"]
+    assert limits["Max core file size"][:2] == ["0", "0"]
+
+
+def test_capabilities(runtime: Runtime) -> None:
+    container = runtime.container("/bin/cat", "/proc/self/status")
+    for name in CAPABILITY_SETS:
+        container.config["process"]["capabilities"][name] = ["CAP_CHOWN", "CAP_KILL"]
+    status = container.run().ok().stdout
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status_field(status, name), 16) == 1 << 0 | 1 << 5, name
+
+
+def test_no_capabilities_when_there_are_none(runtime: Runtime) -> None:
+    container = runtime.container("/bin/cat", "/proc/self/status")
+    container.config["process"]["capabilities"] = {}
+    status = container.run().ok().stdout
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status_field(status, name), 16) == 0, name
+
+
+def test_ambient_capabilities_of_a_user(runtime: Runtime) -> None:
+    container = runtime.container("/bin/cat", "/proc/self/status")
+    container.config["process"]["user"] = {"uid": 1000, "gid": 1000}
+    for name in CAPABILITY_SETS:
+        container.config["process"]["capabilities"][name] = ["CAP_NET_BIND_SERVICE"]
+    assert int(status_field(container.run().ok().stdout, "CapEff"), 16) == 1 << 10
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_no_new_privileges(runtime: Runtime, value: bool) -> None:
+    container = runtime.container("/bin/cat", "/proc/self/status")
+    container.config["process"]["noNewPrivileges"] = value
+    assert status_field(container.run().ok().stdout, "NoNewPrivs") == str(int(value))
+
+
+def test_oom_score_adj(runtime: Runtime) -> None:
+    container = runtime.container("/bin/cat", "/proc/self/oom_score_adj")
+    container.config["process"]["oomScoreAdj"] = 500
+    assert container.run().ok().stdout == "500\n"
+
+
+def test_only_the_standard_files_are_open(runtime: Runtime) -> None:
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    try:
+        # ls itself opens one more.
+        answer = runtime.sh("exec ls /proc/self/fd").run(pass_fds=(write,)).ok()
+    finally:
+        os.close(read)
+        os.close(write)
+    assert answer.lines == ["0", "1", "2", "3"]
+
+
+def test_preserve_fds(runtime: Runtime) -> None:
+    container = runtime.sh("echo through >&3")
+    file = container.bundle / "out"
+    opener = ("/bin/sh", "-c", f'exec "$@" 3>{file}', "sh")
+    container.run("--preserve-fds", "1", prefix=opener).ok()
+    assert file.read_text() == "through\n"
+
+
+def test_signals_are_reset(runtime: Runtime) -> None:
+    peers_differ("crun", why="leaves the caller's ignored signals")
+    status = runtime.container("/bin/cat", "/proc/self/status").run().ok().stdout
+    assert int(status_field(status, "SigIgn"), 16) == 0
+    assert int(status_field(status, "SigBlk"), 16) == 0
+
+
+def test_hostname(runtime: Runtime) -> None:
+    container = runtime.container("/bin/hostname")
+    container.config["hostname"] = "some.name"
+    assert container.run().ok().stdout == "some.name\n"
+
+
+def test_sysctl(runtime: Runtime) -> None:
+    container = runtime.container("/bin/cat", "/proc/sys/net/ipv4/ip_default_ttl")
+    container.config["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
+    assert container.run().ok().stdout == "77\n"
