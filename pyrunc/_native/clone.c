@@ -1,6 +1,7 @@
 /* What the parent does in C: system calls that Python's library does not have, and the start of
  * pyrunc-init. The declarations, and what they mean, are in clone.cdef.h. */
 #include <errno.h>
+#include <sys/inotify.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
@@ -323,3 +324,15 @@ static int pyrunc_subreaper(int on) { return result_of(prctl(PR_SET_CHILD_SUBREA
 static int pyrunc_dumpable(int on) { return result_of(prctl(PR_SET_DUMPABLE, on, 0, 0, 0)); }
 
 static int pyrunc_setns(int fd, int nstype) { return result_of(syscall(SYS_setns, fd, nstype)); }
+
+int pyrunc_watch(const char *path) {
+  int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (fd < 0)
+    return -errno;
+  if (inotify_add_watch(fd, path, IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR) < 0) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
