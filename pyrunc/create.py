@@ -20,8 +20,7 @@ from pyrunc.launch import Init, checked, open_requests, spawn
 from pyrunc.plan import Host, opcodes
 from pyrunc.plan.container import compile_container
 from pyrunc.plan.namespaces import id_map
-from pyrunc.spec import U64, Refused, Spec
-from pyrunc.vocabulary.rlimits import RLIMITS
+from pyrunc.spec import Refused, Spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,12 +90,11 @@ def create_container(
     )
     try:
         plan = compile_plan(root, id, spec, cgroup, options.no_pivot, options.new_keyring)
-        limits = rlimits(spec.process)
     except Refused as refused:
         raise config_error(spec.source, bundle, refused) from None
     _check_terminal(spec.process, options, console)
     state = states.make(root, id)
-    return _Creation(state, spec, plan, cgroup, options).go(console, direct, limits)
+    return _Creation(state, spec, plan, cgroup, options).go(console, direct)
 
 
 class _Creation:
@@ -114,13 +112,13 @@ class _Creation:
         self.options = options
         self.init: Init | None = None
 
-    def go(self, console: int, direct: bool, limits: list[tuple[int, int, int]]) -> Created:
+    def go(self, console: int, direct: bool) -> Created:
         try:
             self._record()
             self.cgroup.create(self.spec.linux.child("resources").data)
             init = self._spawn(console, direct)
             init.until_ready(self._stage, self._record_pid)
-            self._limit(init, limits)
+            self._oom_score(init)
             self.state.record["status"] = "created"
             self.state.save()
             if self.options.pid_file:
@@ -174,6 +172,8 @@ class _Creation:
                 if fd >= 0:
                     posix.close(fd)
         self._record_pid()
+        if self.plan.user_namespace:
+            raise_limits(self.plan, self.init.pid)
         return self.init
 
     def _record_pid(self) -> None:
@@ -191,8 +191,7 @@ class _Creation:
                 bundle = self.state.record["bundle"]
                 run_hooks(self.spec, kind, self.state.id, "creating", self.init.pid, bundle)
 
-    def _limit(self, init: Init, limits: list[tuple[int, int, int]]) -> None:
-        apply_rlimits(init.pid, limits)
+    def _oom_score(self, init: Init) -> None:
         process = self.spec.process
         if "oomScoreAdj" in process:
             set_oom_score(init.pid, process.number("oomScoreAdj", 0, -1000, 1000))
@@ -241,42 +240,16 @@ def config_error(source: bytes, bundle: str, refused: Refused) -> ConfigError:
     return ConfigError("config.json is refused", found)
 
 
-def rlimits(process: Object) -> list[tuple[int, int, int]]:
-    """process.rlimits as (resource, soft, hard)."""
-    found = []
-    seen = set()
-    for item in process.children("rlimits"):
-        kind = item.text("type")
-        if kind not in RLIMITS or kind in seen:
-            raise item.refuse("type", "unknown, or given twice")
-        seen.add(kind)
-        soft, hard = item.number("soft", 0, 0, U64), item.number("hard", 0, 0, U64)
-        if soft > hard:
-            raise item.refuse("soft", "above hard")
-        found.append((RLIMITS[kind], soft, hard))
-    return found
+def raise_limits(plan: Plan, pid: int) -> None:
+    """Hard limits that init, in a user namespace, has no privilege to raise: getrlimit(2).
 
-
-def apply_rlimits(pid: int, limits: list[tuple[int, int, int]]) -> None:
-    """By the parent, with its privileges: setrlimit(2)."""
-    if not limits:
-        return
+    What can't be raised here is refused to init too, and there it is an error with its place.
+    """
     from pyrunc._native.load import clone
 
-    for resource, soft, hard in limits:
-        result = clone().lib.pyrunc_prlimit(pid, resource, soft, hard)
-        if result < 0:
-            name = next(name for name, number in RLIMITS.items() if number == resource)
-            raise Error(
-                f"{name} can't be set to {soft}:{hard}",
-                code="rlimit",
-                step="rlimit",
-                path="process.rlimits",
-                syscall="prlimit",
-                subject=name,
-                errno=-result,
-                hint="raising a hard limit needs CAP_SYS_RESOURCE",
-            )
+    for step in plan.steps:
+        if step.op == opcodes.RLIMIT:
+            clone().lib.pyrunc_raise_limit(pid, step.arguments[0], step.arguments[2])
 
 
 def set_oom_score(pid: int, score: int) -> None:

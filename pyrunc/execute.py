@@ -6,10 +6,8 @@ import posix
 
 from pyrunc import state as states
 from pyrunc.create import (
-    apply_rlimits,
     config_error,
     connect_console,
-    rlimits,
     seccomp_filter,
     set_oom_score,
     write_pid_file,
@@ -114,7 +112,7 @@ class _Execution:
         init = self._spawn(console)
         try:
             init.until_ready(_no_stage, _nothing)
-            self._limit(init)
+            self._oom_score(init)
             if pid_file:
                 write_pid_file(pid_file, init.pid)
             init.release()
@@ -152,8 +150,7 @@ class _Execution:
         host.seccomp = seccomp_filter(self.spec, self.state.root)
         return compile_exec(self.spec, self.process, host)
 
-    def _limit(self, init: Init) -> None:
-        apply_rlimits(init.pid, rlimits(self.process))
+    def _oom_score(self, init: Init) -> None:
         if "oomScoreAdj" in self.process:
             set_oom_score(init.pid, self.process.number("oomScoreAdj", 0, -1000, 1000))
 

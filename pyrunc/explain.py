@@ -51,6 +51,7 @@ STEP_CALLS = {
     opcodes.AMBIENT: "prctl",
     opcodes.NO_NEW_PRIVILEGES: "prctl",
     opcodes.KEYRING: "keyctl",
+    opcodes.RLIMIT: "prlimit",
     opcodes.HOSTNAME: "sethostname",
     opcodes.DOMAINNAME: "setdomainname",
     opcodes.SCHEDULER: "sched_setattr",
@@ -58,6 +59,7 @@ STEP_CALLS = {
     opcodes.MEMORY_POLICY: "set_mempolicy",
 }
 HINTS = {
+    "prlimit": "raising a hard limit needs CAP_SYS_RESOURCE",
     "capset": "a capability is asked for that this host or its caller doesn't have",
     "pivot_root": "where the root is an initramfs, give --no-pivot",
     "seccomp": "a filter needs CAP_SYS_ADMIN or process.noNewPrivileges",

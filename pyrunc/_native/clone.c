@@ -314,9 +314,12 @@ static int pyrunc_cgroup_device(int cgroup_fd, const char *insns, int count) {
 
 /* --- The process --- */
 
-static int pyrunc_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard) {
-  uint64_t limit[2] = {soft, hard};
-  return result_of(syscall(SYS_prlimit64, pid, resource, limit, NULL));
+static int pyrunc_raise_limit(int pid, int resource, unsigned long long hard) {
+  struct rlimit64 limit;
+  if (prlimit64(pid, resource, NULL, &limit) < 0) return -errno;
+  if (limit.rlim_max >= hard) return 0;
+  limit.rlim_max = hard;
+  return prlimit64(pid, resource, &limit, NULL) < 0 ? -errno : 0;
 }
 
 static int pyrunc_subreaper(int on) { return result_of(prctl(PR_SET_CHILD_SUBREAPER, on, 0, 0, 0)); }

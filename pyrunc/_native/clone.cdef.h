@@ -20,7 +20,8 @@ int pyrunc_idmap(int tree_fd, int userns_fd, int recursive);
 /* openat2 with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS below dir_fd. */
 int pyrunc_open_in_root(int dir_fd, const char *path, int flags);
 
-int pyrunc_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard);
+/* Raise the hard limit of a process if it is lower: what a user namespace can't do for itself. */
+int pyrunc_raise_limit(int pid, int resource, unsigned long long hard);
 
 /* umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) */
 int pyrunc_detach(const char *path);

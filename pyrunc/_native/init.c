@@ -280,6 +280,7 @@ static void run_step(struct init *c) {
     RUN(SYMLINK, step_symlink);
     RUN(MASK, step_mask);
     RUN(READONLY, step_readonly);
+    RUN(SET_ATTRIBUTES, step_set_attributes);
     RUN(ROOT_READONLY, step_root_readonly);
     RUN(ROOT_PROPAGATION, step_root_propagation);
     RUN(HOOK, step_hook);
@@ -296,6 +297,7 @@ static void run_step(struct init *c) {
     RUN(MEMORY_POLICY, step_memory_policy);
     RUN(STDIO_OWNER, step_stdio_owner);
     RUN(SETSID, step_setsid);
+    RUN(RLIMIT, step_rlimit);
     RUN(BOUNDING, step_bounding);
     RUN(SETGROUPS, step_setgroups);
     RUN(SETIDS, step_setids);

@@ -433,14 +433,18 @@ void step_root_readonly(struct init *c) {
   set_attributes(c, open_root(c), MOUNT_ATTR_RDONLY, 0, false, "/");
 }
 
+void step_set_attributes(struct init *c) {
+  int fd = open_existing(c, text(c, 0));
+  set_attributes(c, fd, number(c, 1), 0, false, text(c, 0));
+  sys_close(fd);
+}
+
 void step_root_propagation(struct init *c) { set_propagation(c, open_root(c), number(c, 0), "/"); }
 
 /* Both roots are "." for a moment: no directory for the old one is needed in the rootfs. */
 static void pivot_root(struct init *c) {
-  struct mount_attr slave = {.propagation = 1ul << 19};
   must(c, SYS(pivot_root, ".", "."), PLAN_AT_PIVOT, NULL);
-  /* The unmount must not be seen by the host, whatever PROPAGATE was. */
-  must(c, SYS(mount_setattr, AT_FDCWD, ".", AT_RECURSIVE, &slave, sizeof slave), PLAN_AT_SETATTR, "/");
+  /* PROPAGATE has made the old tree private or a slave: the host does not see this. */
   must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, NULL);
 }
 

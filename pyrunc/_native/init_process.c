@@ -216,6 +216,11 @@ void step_setids(struct init *c) {
   must(c, SYS(capset, &all.header, all.data), PLAN_AT_NONE, NULL);
 }
 
+void step_rlimit(struct init *c) {
+  uint64_t limit[2] = {number(c, 1), number(c, 2)};
+  must(c, SYS(prlimit64, 0, number(c, 0), limit, 0), PLAN_AT_NONE, NULL);
+}
+
 /* The umask itself stays 0 until exec: no file is made by accident of the user's. */
 void step_umask(struct init *c) { c->umask = (unsigned)number(c, 0); }
 

@@ -82,6 +82,8 @@ struct plan_step {
   PLAN_STEP(MASK, "s") \
   /* path: read-only with all below; a missing path is fine */ \
   PLAN_STEP(READONLY, "s") \
+  /* path of a mount of ours, MOUNT_ATTR_* to set on it */ \
+  PLAN_STEP(SET_ATTRIBUTES, "si") \
   /* the rootfs itself becomes read-only */ \
   PLAN_STEP(ROOT_READONLY, "") \
   /* MS_* propagation of the rootfs after pivot_root */ \
@@ -111,6 +113,8 @@ struct plan_step {
   /* uid: stdio that is a pipe, socket or file goes to it */ \
   PLAN_STEP(STDIO_OWNER, "i") \
   PLAN_STEP(SETSID, "") \
+  /* resource, soft, hard */ \
+  PLAN_STEP(RLIMIT, "iii") \
   /* mask of the bounding set to keep, bit n is capability n */ \
   PLAN_STEP(BOUNDING, "i") \
   /* bytes: uint32 gids; GROUPS_* flags */ \

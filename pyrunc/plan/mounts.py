@@ -168,4 +168,4 @@ def _cgroup(
             if controller != name:
                 plan.add(opcodes.SYMLINK, name, f"{destination}/{controller}", 0, path=mount.path)
     if options.set & RDONLY:
-        plan.add(opcodes.READONLY, destination, path=mount.path)
+        plan.add(opcodes.SET_ATTRIBUTES, destination, RDONLY, path=mount.path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import _struct
 
 from pyrunc.plan import FD_CONSOLE, opcodes
+from pyrunc.spec import U64
 from pyrunc.vocabulary.capabilities import CAPABILITIES
+from pyrunc.vocabulary.rlimits import RLIMITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def before_start(plan: Plan, process: Object, spec: Spec, host: Host) -> None:
         plan.add(opcodes.STDIO_OWNER, user.number("uid"), path=user.at("uid"))
     _labels(plan, process)
     _personality(plan, spec)
+    _rlimits(plan, process)
     capabilities = Capabilities(process)
     plan.warnings += capabilities.unknown
     plan.add(opcodes.BOUNDING, capabilities.bounding, path=process.at("capabilities.bounding"))
@@ -126,6 +129,19 @@ def _capabilities(plan: Plan, process: Object, sets: Capabilities, extra: int) -
     plan.add(opcodes.CAPABILITIES, effective, permitted, sets.inheritable, path=path)
     if not extra:
         plan.add(opcodes.AMBIENT, sets.ambient, path=f"{path}.ambient")
+
+
+def _rlimits(plan: Plan, process: Object) -> None:
+    seen = set()
+    for item in process.children("rlimits"):
+        resource = RLIMITS.get(item.text("type"))
+        if resource is None or resource in seen:
+            raise item.refuse("type", "unknown, or given twice")
+        seen.add(resource)
+        soft, hard = item.number("soft", 0, 0, U64), item.number("hard", 0, 0, U64)
+        if soft > hard:
+            raise item.refuse("soft", "above hard")
+        plan.add(opcodes.RLIMIT, resource, soft, hard, path=item.path)
 
 
 def _labels(plan: Plan, process: Object) -> None:

@@ -22,11 +22,11 @@ static void check_text(const struct plan *plan, uint64_t reference) {
 }
 
 static void check_argument(const struct plan *plan, char type, uint64_t value) {
-  static volatile unsigned sink;
+  static volatile unsigned sink; /* so that the reads are not optimized away */
   const char *bytes = plan_text(plan, value);
   if (type == 's') check_text(plan, value);
-  if (type == 'f') sink += (unsigned)plan_fd(plan, value);
-  for (uint32_t i = 0; type == 'b' && i < (uint32_t)value; i++) sink += (unsigned)bytes[i];
+  if (type == 'f') sink = sink + (unsigned)plan_fd(plan, value);
+  for (uint32_t i = 0; type == 'b' && i < (uint32_t)value; i++) sink = sink + (unsigned)bytes[i];
   for (uint32_t i = 0; type == 'v' && i < (uint32_t)value; i++) {
     check_text(plan, ((const uint64_t *)(const void *)bytes)[i]);
   }
