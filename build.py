@@ -2,6 +2,7 @@
 
 build.py OUT.c            the C source of the cffi module pyrunc._native._clone
 build.py --opcodes OUT.py pyrunc/plan/opcodes.py, from pyrunc/_native/plan.h
+build.py --bundle OUT     the precompiled modules of the hot path, for this interpreter
 build.py --version        the version
 build.py --sources        the package's files that are installed as they are, one a line
 build.py --init           the C sources of pyrunc-init, one a line
@@ -9,6 +10,7 @@ build.py --init           the C sources of pyrunc-init, one a line
 
 from __future__ import annotations
 
+import marshal
 import re
 import sys
 from pathlib import Path
@@ -97,10 +99,35 @@ def sources() -> list[str]:
     ]
 
 
+# Loaded only when something is wrong or asked for.
+COLD = (
+    "pyrunc.boot", "pyrunc", "pyrunc.validate", "pyrunc._prose", "pyrunc._libseccomp",
+    "pyrunc.schema", "pyrunc.cli.help", "pyrunc.cli.default_spec",
+)  # fmt: skip
+
+
+def bundle() -> bytes:
+    """The modules of the hot path, compiled for this interpreter (pyrunc/boot.py has the format)."""
+    boot = compile((ROOT / "pyrunc/boot.py").read_text(), "pyrunc/boot.py", "exec", optimize=2)
+    data = marshal.dumps(boot)
+    index = {}
+    for file in sorted((ROOT / "pyrunc").rglob("*.py")):
+        relative = file.relative_to(ROOT)
+        package = relative.name == "__init__.py"
+        name = ".".join((relative.parent if package else relative.with_suffix("")).parts)
+        if name not in COLD:
+            index[name] = (len(data), str(relative), package)
+            code = compile(file.read_text(), str(relative), "exec", optimize=2, dont_inherit=True)
+            data += marshal.dumps(code)
+    return data + marshal.dumps(index) + len(data).to_bytes(8, "little")
+
+
 def main(arguments: list[str]) -> None:
     match arguments:
         case ["--opcodes", output]:
             Path(output).write_text(opcodes((NATIVE / "plan.h").read_text()))
+        case ["--bundle", output]:
+            Path(output).write_bytes(bundle())
         case ["--version"]:
             print(version())
         case ["--sources"]:

@@ -187,9 +187,10 @@ class _Creation:
         if stage == opcodes.STAGE_IDMAP:
             write_id_maps(self.spec, self.init.pid)
         elif stage == opcodes.STAGE_CREATE_RUNTIME:
-            for kind in ("prestart", "createRuntime"):
+            # config.md has the deprecated prestart hooks run during start: they see a created container.
+            for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
                 bundle = self.state.record["bundle"]
-                run_hooks(self.spec, kind, self.state.id, "creating", self.init.pid, bundle)
+                run_hooks(self.spec, kind, self.state.id, status, self.init.pid, bundle)
 
     def _oom_score(self, init: Init) -> None:
         process = self.spec.process

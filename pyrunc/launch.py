@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import posix
 
+import _signal
 import _socket
 import _struct
 
@@ -235,7 +236,7 @@ def spawn(
     ours, theirs = socket_pair()
     plan_fd = init_fd = -1
     try:
-        text = plan.encode(opened.fds, theirs.fileno(), listener, watch, preserve)
+        text = plan.encode(opened.fds, theirs.fileno(), listener, watch, preserve, ignored())
         plan_fd = checked(
             lib.pyrunc_sealed_memfd(b"pyrunc-plan", text, len(text), 0), "memfd_create"
         )
@@ -270,6 +271,15 @@ def spawn(
             if fd >= 0:
                 posix.close(fd)
     return Init(plan, pid, pidfd[0], ours)
+
+
+def ignored() -> int:
+    """The signals that this process ignores, as a mask: bit n-1 is signal n. No system call is made."""
+    mask = 0
+    for number in range(1, 65):
+        if _signal.getsignal(number) == _signal.SIG_IGN:
+            mask |= 1 << number - 1
+    return mask
 
 
 def checked(result: int, syscall: str, path: str = "", subject: str = "") -> int:

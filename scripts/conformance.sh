@@ -91,7 +91,7 @@ tap() {
     awk '
         /^[ \t]*not ok / { bad++; owner = 1 }
         /^[ \t]*ok /     { ok++;  owner = 1 }
-        /^[ \t]*error: / { if (!owner) soft++ }
+        /^[ \t]*"?error"?: / { if (!owner) soft++ }
         /^[ \t]*\.\.\.$/ { owner = 0 }
         END { print ok + 0, bad + 0, soft + 0 }
     ' "$1"

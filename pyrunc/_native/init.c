@@ -319,9 +319,10 @@ static void run_step(struct init *c) {
 }
 
 /* CPython ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored over exec. */
-static void reset_signals(void) {
+static void reset_signals(uint64_t ignored) {
   const uint64_t nothing[4] = {0}; /* the kernel's struct sigaction: SIG_DFL, no flags, no mask */
-  for (int signal = 1; signal <= SIGNAL_LAST; signal++) SYS(rt_sigaction, signal, nothing, 0, 8);
+  for (int signal = 1; signal <= SIGNAL_LAST; signal++)
+    if (ignored >> (signal - 1) & 1) SYS(rt_sigaction, signal, nothing, 0, 8);
   SYS(rt_sigprocmask, 2 /* SIG_SETMASK */, nothing, 0, 8);
 }
 
@@ -368,7 +369,7 @@ __attribute__((used)) _Noreturn void init_main(const long *stack) {
   if (!maps_are_to_come(&c->plan)) SYS(prctl, PR_SET_DUMPABLE, 0);
   SYS(prctl, PR_SET_NAME, "pyrunc-init");
   SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
-  reset_signals();
+  reset_signals(c->plan.header->ignored);
   c->umask = (unsigned)SYS(umask, 0); /* so that modes are what the plan says */
   for (; c->step < c->plan.header->nsteps; c->step++) {
     c->at = &c->plan.steps[c->step];

@@ -23,10 +23,18 @@ enum {
 /* sys.argv is ["-c", SITE_DIR, arguments...]. The package is a bare module object with a path, so
  * that no directory is put on sys.path and pyrunc/__init__.py is not executed. */
 static const char BOOT[] = "import sys\n"
+                           "from posix import open,fstat,read,close\n"
+                           "s=sys.argv[1]\n"
                            "m=sys.modules['pyrunc']=type(sys)('pyrunc')\n"
-                           "m.site_dir=sys.argv[1]\n"
-                           "m.__path__=[m.site_dir+'/pyrunc']\n"
-                           "del m\n"
+                           "m.site_dir=s\n"
+                           "m.__path__=[s+'/pyrunc']\n"
+                           "try:\n"
+                           " f=open(s+'/pyrunc/'+sys.implementation.cache_tag+'.bundle',0x80000)\n"
+                           " b=read(f,fstat(f).st_size)\n"
+                           " close(f)\n"
+                           " import marshal\n"
+                           " exec(marshal.loads(b),{'__name__':'boot','bundle':b,'site_dir':s})\n"
+                           "except OSError:pass\n"
                            "import pyrunc.cli.main\n"
                            "pyrunc.cli.main.main(sys.argv[2:])\n";
 

@@ -117,12 +117,16 @@ class Plan:
         listener: int = -1,
         watch: int = -1,
         preserve: int = 0,
+        ignored: int = 0,
     ) -> bytes:
-        """The bytes that pyrunc-init executes. ``fds``: one number for each request, in order."""
-        return _Encoder(self, fds).encode(control, listener, watch, preserve)
+        """The bytes that pyrunc-init executes. ``fds``: one number for each request, in order.
+
+        The other arguments are those of struct plan_header.
+        """
+        return _Encoder(self, fds).encode(control, listener, watch, preserve, ignored)
 
 
-_HEADER = _struct.Struct("<QIIIIiiii")
+_HEADER = _struct.Struct("<QIIIIiiiiQ")
 _STEP = _struct.Struct("<II7Q")
 
 
@@ -137,7 +141,9 @@ class _Encoder:
         self.blob: list[bytes] = [bytes(padding)]
         self.size = start + padding
 
-    def encode(self, control: int, listener: int, watch: int, preserve: int) -> bytes:
+    def encode(
+        self, control: int, listener: int, watch: int, preserve: int, ignored: int
+    ) -> bytes:
         steps = []
         for step in self.plan.steps:
             values = [0, 0, 0, 0, 0, 0, 0]
@@ -155,6 +161,7 @@ class _Encoder:
             listener,
             watch,
             preserve,
+            ignored,
         )
         return b"".join([header, *steps, numbers, *self.blob])
 
