@@ -1,4 +1,4 @@
-# make build | run | test | lint | bench | conformance | fuzz | opcodes | format | clean
+# make build | run | test | engines | lint | bench | conformance | fuzz | opcodes | format | clean
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 export OCI_RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyrunc
@@ -25,7 +25,7 @@ define apt
 fi
 endef
 
-.PHONY: build run test lint bench conformance fuzz opcodes format clean tools
+.PHONY: build run test engines lint bench conformance fuzz opcodes format clean tools
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -50,6 +50,11 @@ run: build
 test: build
 	$(call apt,busybox-static)
 	$(VENV)/bin/pytest tests
+
+# podman, buildah and (where they are installed) docker and containerd with this runtime.
+engines: build
+	$(call apt,busybox-static podman buildah conmon util-linux)
+	$(VENV)/bin/pytest tests/engines
 
 lint: tools
 	$(call apt,clang-format)

@@ -63,7 +63,8 @@ def _device(plan: Plan, item: Object, path: str, bind: bool) -> None:
     rdev = 0
     if kind != S_IFIFO:
         rdev = makedev(item.required_number("major"), item.required_number("minor"))
-    mode = item.number("fileMode", 0o666, 0, 0o777) or 0o666
+    # Engines send the whole st_mode (podman --privileged) or Go's os.FileMode with its high bits.
+    mode = item.number("fileMode", 0o666, 0, 0xFFFFFFFF) & 0o777 or 0o666
     _node(plan, bind, path, kind | mode, rdev, item.number("uid"), item.number("gid"), item.path)
 
 

@@ -25,6 +25,7 @@ APPLETS = (
     "sh echo cat id sleep true false ls ps env hostname mount stty tty kill touch pwd test grep wc"
 )
 
+NAMESPACES = ("unshare", "-m", "-n", "-p", "-f", "--kill-child", "--mount-proc")
 SETUP = """
 set -e
 mount --make-rshared /
@@ -52,8 +53,7 @@ class Sandbox:
             "TERM": "xterm",
         }
         self.keeper = subprocess.Popen(
-            "unshare -m -n -p -f --kill-child --mount-proc --propagation private sh".split()
-            + ["-c", SETUP],
+            [*NAMESPACES, "sh", "-c", SETUP],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -88,14 +88,12 @@ class Sandbox:
             )
             out.seek(0)
             err.seek(0)
-            return subprocess.CompletedProcess(
-                done.args, done.returncode, out.read(), err.read()
-            )
+            return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
 
     def on_terminal(self, command: str) -> subprocess.CompletedProcess[str]:
         """The command with a pseudo-terminal as its stdin, stdout and stderr."""
         done = self.run("script", "-qec", command, "/dev/null")
-        done.stdout = done.stdout.removeprefix("^@")  # the echo of the end of its own stdin
+        done.stdout = done.stdout.replace("^@", "")  # the echo of the end of its own stdin
         return done
 
     def daemon(self, *words: str) -> None:

@@ -76,7 +76,7 @@ class Docker:
         return self.sandbox.on_terminal(" ".join([*program, *words]))
 
     def run(self, *words: str, **more: str) -> CompletedProcess[str]:
-        return self("run", *words, **more)
+        return self("run", "--network", "none", *words, **more)
 
     def background(self, *command: str) -> str:
         self.names += 1
@@ -121,13 +121,13 @@ def test_run_of_what_cannot_be_executed(docker: Docker, command: str, code: int)
 
 
 def test_run_on_a_terminal(docker: Docker) -> None:
-    done = docker.on_terminal("run", "-it", "--rm", "busybox:test", "tty")
+    done = docker.on_terminal("run", "--network", "none", "-it", "--rm", "busybox:test", "tty")
     assert (done.stdout.strip(), done.returncode) == ("/dev/pts/0", 0), done
 
 
 def test_run_with_limits_and_hostname(docker: Docker) -> None:
-    options = "--rm --memory 64m --pids-limit 50 --cpus 0.5 --hostname there --init".split()
-    done = docker.run(*options, "busybox:test", "hostname")
+    limits = ["--memory", "64m", "--pids-limit", "50", "--cpus", "0.5"]
+    done = docker.run("--rm", *limits, "--hostname", "there", "busybox:test", "hostname")
     assert done.stdout == "there\n", done.stderr
 
 
@@ -135,8 +135,8 @@ def test_exec(docker: Docker) -> None:
     name = docker.background("sleep", "100")
     done = docker("exec", "-e", "A=b", name, "sh", "-c", "echo $A; exit 3")
     assert (done.stdout, done.returncode) == ("b\n", 3), done.stderr
-    assert docker("exec", name, "nosuchcommand").returncode == 127
-    assert docker("exec", name, "/etc/passwd").returncode == 126
+    for command in ("nosuchcommand", "/etc/passwd"):  # docker 20.10 has 126 for the first, too
+        assert docker("exec", name, command).returncode in (126, 127)
     done = docker.on_terminal("exec", "-it", name, "tty")
     assert (done.stdout.strip(), done.returncode) == ("/dev/pts/0", 0), done
     assert "sleep 100" in docker("top", name).stdout
@@ -151,17 +151,25 @@ def test_stop_and_rm(docker: Docker) -> None:
     assert docker("rm", name).returncode == 0
 
 
-def test_kill_pause_and_update(docker: Docker) -> None:
+def test_kill_and_pause(docker: Docker) -> None:
     name = docker.background("sh", "-c", "trap 'exit 6' USR1; while :; do sleep 0.1; done")
     done = docker("pause", name)
     assert done.returncode == 0, done.stderr
     assert docker.status(name) == "paused 0"
     assert docker("unpause", name).returncode == 0
-    done = docker("update", "--memory", "128m", "--memory-swap", "256m", "--cpu-shares", "256", name)
-    assert done.returncode == 0, done.stderr
     assert docker("kill", "-s", "USR1", name).returncode == 0
     assert docker("wait", name).stdout == "6\n"
     assert docker("rm", name).returncode == 0
+
+
+def test_update(docker: Docker) -> None:
+    if docker.sandbox.run(str(RUNTIME), "update", "--help").returncode != 0:
+        pytest.skip(f"{RUNTIME.name} has no update")
+    name = docker.background("sleep", "100")
+    limits = ["--memory", "128m", "--memory-swap", "256m", "--cpu-shares", "256"]
+    done = docker("update", *limits, name)
+    assert done.returncode == 0, done.stderr
+    assert docker("rm", "-f", name).returncode == 0
 
 
 def test_ctr(docker: Docker) -> None:
@@ -169,11 +177,13 @@ def test_ctr(docker: Docker) -> None:
     assert docker("save", "-o", str(saved), "busybox:test").returncode == 0
     done = docker.ctr("image", "import", str(saved))
     assert done.returncode == 0, done.stderr
-    run = ["run", "--rm", "--runtime", "io.containerd.runc.v2", "--runc-binary", str(RUNTIME)]
+    run = ["--runtime", "io.containerd.runc.v2", "--runc-binary", str(RUNTIME)]
     run += ["--cgroup", f"/{docker.sandbox.name}/ctr", "docker.io/library/busybox:test"]
-    done = docker.ctr(*run, f"{docker.sandbox.name}-ctr", "sh", "-c", "echo hello; exit 3")
+    done = docker.ctr(
+        "run", "--rm", *run, f"{docker.sandbox.name}-ctr", "sh", "-c", "echo hello; exit 3"
+    )
     assert (done.stdout, done.returncode) == ("hello\n", 3), done.stderr
-    done = docker.ctr(*run[:1], "-d", *run[1:], f"{docker.sandbox.name}-bg", "sleep", "100")
+    done = docker.ctr("run", "-d", *run, f"{docker.sandbox.name}-bg", "sleep", "100")
     assert done.returncode == 0, done.stderr
     done = docker.ctr("task", "exec", "--exec-id", "e1", f"{docker.sandbox.name}-bg", "id", "-u")
     assert done.stdout == "0\n", done.stderr

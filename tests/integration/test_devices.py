@@ -32,6 +32,14 @@ def test_a_device(runtime: Runtime, type_: str, kind: str) -> None:
     assert container.run().ok().stdout == f"{kind},626,7,8,{numbers}\n"
 
 
+def test_a_file_mode_with_the_type_in_it(runtime: Runtime) -> None:
+    """podman --privileged gives the st_mode of the host's device."""
+    container = runtime.sh("stat -c '%F,%a' /dev/own")
+    device = {"path": "/dev/own", "type": "c", "major": 10, "minor": 229, "fileMode": 0o020640}
+    container.config["linux"]["devices"] = [device]
+    assert container.run().ok().stdout == "character special file,640\n"
+
+
 def test_a_device_below_a_new_directory(runtime: Runtime) -> None:
     container = runtime.sh("test -c /dev/net/tun && echo there")
     container.config["linux"]["devices"] = [

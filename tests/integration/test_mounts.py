@@ -117,6 +117,14 @@ def test_root_propagation_does_not_leak(runtime: Runtime, propagation: str) -> N
     assert mounts_below(runtime.tmp) == []
 
 
+def test_a_host_whose_mounts_are_shared(runtime: Runtime) -> None:
+    """As systemd has them; a rootfs that is a mount of its own (docker, ctr) is shared, too."""
+    container = runtime.sh("grep ' / ' /proc/self/mountinfo")
+    mount = f'mount --bind {container.rootfs} {container.rootfs} && exec "$@"'
+    prefix = ("unshare", "-m", "--propagation", "shared", "sh", "-c", mount, "sh")
+    assert " shared:" not in container.run(prefix=prefix).ok().stdout
+
+
 def test_the_host_is_not_in_the_mount_table(runtime: Runtime) -> None:
     points = runtime.sh("cut -d' ' -f5 /proc/self/mountinfo").run().ok().lines
     assert sorted(points) == ["/", "/dev", "/dev/pts", "/dev/shm", "/proc", "/sys"]
