@@ -121,9 +121,7 @@ def report(runtimes: list[str], kinds: list[str], times: Times) -> None:
                     sums[name] = (sums[name][0] + wall, sums[name][1] + cpu)
                 row.append((wall, cpu))
             ratios = [cpu / row[0][1] if row[0][1] else 0 for _, cpu in row]
-            cells = [
-                f"{w:8.1f} /{c:6.1f} ({r:4.2f})" for (w, c), r in zip(row, ratios, strict=True)
-            ]
+            cells = [f"{w:8.1f} /{c:6.1f} ({r:4.2f})" for (w, c), r in zip(row, ratios, strict=True)]
             print(f"{verb:8}" + "".join(f"{cell:>24}" for cell in cells))
 
 
@@ -145,9 +143,7 @@ def main() -> None:
         for round_ in range(-1, options.rounds):  # the first one warms the caches
             for kind in kinds:
                 for runtime in runtimes:
-                    life(
-                        runtime, kind, work, round_ + 1, times if round_ >= 0 else defaultdict(list)
-                    )
+                    life(runtime, kind, work, round_ + 1, times if round_ >= 0 else defaultdict(list))
     report(runtimes, kinds, times)
 
 

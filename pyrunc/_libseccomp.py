@@ -210,16 +210,12 @@ def _architectures(profile: dict[str, object], so: Library, context: int) -> lis
             continue
         result = so.so.seccomp_arch_add(context, token)
         if result:
-            raise base.refuse(
-                path, f"libseccomp cannot filter {name} on this machine", errno=-result
-            )
+            raise base.refuse(path, f"libseccomp cannot filter {name} on this machine", errno=-result)
         tokens.append(token)
     return tokens
 
 
-def _rules(
-    profile: dict[str, object], default: int, so: Library
-) -> tuple[list[tuple[str, Rule]], bool]:
+def _rules(profile: dict[str, object], default: int, so: Library) -> tuple[list[tuple[str, Rule]], bool]:
     """Every rule for libseccomp with its path, and whether one of them notifies."""
     rules: dict[Rule, str] = {}
     notify = False
@@ -291,9 +287,7 @@ def _add(so: Library, context: int, where: str, rule: Rule) -> None:
         array[slot] = _Compare(*comparison)
     result = so.so.seccomp_rule_add_array(context, action, number, len(conditions), array)
     if result:
-        raise base.refuse(
-            where, f"libseccomp refuses the rule: {os.strerror(-result)}", errno=-result
-        )
+        raise base.refuse(where, f"libseccomp refuses the rule: {os.strerror(-result)}", errno=-result)
 
 
 def _export(so: Library, context: int) -> bytes:

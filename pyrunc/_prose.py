@@ -101,9 +101,9 @@ def _nul(value: Any, where: Where) -> Iterator[Found]:
 
 def _root(document: dict[str, Any], bundle: str) -> Iterator[Found]:
     path = _object(document, "root").get("path")
-    if bundle and isinstance(path, str) and path and "\0" not in path:
-        if not os.path.isdir(os.path.join(bundle, path)):
-            yield ("root", "path"), f"there is no directory {path!r}", "make the root filesystem"
+    checkable = bundle and isinstance(path, str) and path and "\0" not in path
+    if checkable and not os.path.isdir(os.path.join(bundle, str(path))):
+        yield ("root", "path"), f"there is no directory {path!r}", "make the root filesystem"
 
 
 def _process(entry: dict[str, Any], where: Where) -> Iterator[Found]:

@@ -9,7 +9,6 @@ executes this module's code out of it. Another interpreter, or a missing bundle,
 
 import marshal
 import sys
-
 from _frozen_importlib import ModuleSpec
 
 TYPE_CHECKING = False
@@ -55,4 +54,4 @@ if __name__ == "boot":
     future = type(sys)("__future__")
     future.annotations = None  # type: ignore[attr-defined]
     sys.modules["__future__"] = future
-    sys.meta_path.insert(0, Bundle(bundle, site_dir))
+    sys.meta_path.insert(0, Bundle(bundle, site_dir))  # noqa: F821

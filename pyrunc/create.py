@@ -6,13 +6,13 @@ Each side effect is in the record before it happens, so that a runtime killed at
 
 from __future__ import annotations
 
+import _socket
 import posix
 import time
 
-import _socket
-
 from pyrunc import cgroup as cgroups
 from pyrunc import state as states
+from pyrunc.cli.report import warn
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import ConfigError, Error
 from pyrunc.hooks import run_hooks
@@ -85,14 +85,14 @@ def create_container(
 ) -> Created:
     """``console``: a connected socket that gets the terminal's master. ``direct``: START comes from us."""
     spec = read_config(bundle)
-    cgroup = cgroups.make(
-        spec.linux.text("cgroupsPath") or None, id, systemd=options.systemd_cgroup
-    )
+    cgroup = cgroups.make(spec.linux.text("cgroupsPath") or None, id, systemd=options.systemd_cgroup)
     try:
         plan = compile_plan(root, id, spec, cgroup, options.no_pivot, options.new_keyring)
     except Refused as refused:
         raise config_error(spec.source, bundle, refused) from None
     _check_terminal(spec.process, options, console)
+    for warning in plan.warnings:
+        warn(warning)
     state = states.make(root, id)
     return _Creation(state, spec, plan, cgroup, options).go(console, direct)
 
@@ -102,9 +102,7 @@ class _Creation:
 
     __slots__ = ("state", "spec", "plan", "cgroup", "options", "init")
 
-    def __init__(
-        self, state: State, spec: Spec, plan: Plan, cgroup: Cgroup, options: Options
-    ) -> None:
+    def __init__(self, state: State, spec: Spec, plan: Plan, cgroup: Cgroup, options: Options) -> None:
         self.state = state
         self.spec = spec
         self.plan = plan
@@ -275,8 +273,8 @@ def write_id_maps(spec: Spec, pid: int) -> None:
     """uid_map and gid_map of a new user namespace: user_namespaces(7)."""
     if posix.geteuid() != 0:
         _write(f"/proc/{pid}/setgroups", "deny", "linux.gidMappings")
-    _write(f"/proc/{pid}/uid_map", id_map(spec, "uidMappings"), "linux.uidMappings")
-    _write(f"/proc/{pid}/gid_map", id_map(spec, "gidMappings"), "linux.gidMappings")
+    _write(f"/proc/{pid}/uid_map", id_map(spec.linux, "uidMappings"), "linux.uidMappings")
+    _write(f"/proc/{pid}/gid_map", id_map(spec.linux, "gidMappings"), "linux.gidMappings")
 
 
 def write_pid_file(path: str, pid: int) -> None:
@@ -310,9 +308,7 @@ def rootfs_of(spec: Spec, bundle: str) -> str:
     return "/" + "/".join(parts)
 
 
-def compile_plan(
-    root: str, id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bool
-) -> Plan:
+def compile_plan(root: str, id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bool) -> Plan:
     """The plan of a container, with what it must know of the host."""
     host = Host(id, spec.bundle, rootfs_of(spec, spec.bundle))
     host.no_pivot = no_pivot
@@ -333,9 +329,7 @@ def recompile(state: State) -> Plan:
     spec = Spec(state.read("config.json"))
     spec.bundle = record["bundle"]
     cgroup = cgroups.restore(record["cgroup"])
-    return compile_plan(
-        state.root, state.id, spec, cgroup, record["no_pivot"], record["new_keyring"]
-    )
+    return compile_plan(state.root, state.id, spec, cgroup, record["no_pivot"], record["new_keyring"])
 
 
 def _check_terminal(process: Object, options: Options, console: int) -> None:

@@ -1,11 +1,11 @@
 """The one hierarchy of errors: fields, not text. Text is made at the edge (``cli/report.py``).
 
-    Error                 anything that went wrong, with the fields below
-    ├── ConfigError       config.json is refused; carries every Fault at once
-    ├── NotFound          no container of that id
-    ├── AlreadyExists     the id is taken
-    ├── WrongStatus       the container is not in a status that allows the verb
-    └── Usage             the command line is wrong
+Error                 anything that went wrong, with the fields below
+├── ConfigError       config.json is refused; carries every Fault at once
+├── NotFound          no container of that id
+├── AlreadyExists     the id is taken
+├── WrongStatus       the container is not in a status that allows the verb
+└── Usage             the command line is wrong
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class Fault:
 
     __slots__ = ("path", "message", "hint", "line", "column")
 
-    def __init__(
-        self, path: str, message: str, hint: str = "", line: int = 0, column: int = 0
-    ) -> None:
+    def __init__(self, path: str, message: str, hint: str = "", line: int = 0, column: int = 0) -> None:
         self.path = path
         self.message = message
         self.hint = hint

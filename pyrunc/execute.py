@@ -116,7 +116,7 @@ class _Execution:
             if pid_file:
                 write_pid_file(pid_file, init.pid)
             init.release()
-            init.start()
+            init.start(lambda fd: self._hand_over(init.pid, fd))
         except BaseException:
             init.end()
             raise
@@ -124,6 +124,11 @@ class _Execution:
             return 0
         master = receive_master(ours) if ours else -1
         return foreground.wait(init.pid, init.pidfd, master)
+
+    def _hand_over(self, pid: int, fd: int) -> None:
+        from pyrunc.listener import hand_over
+
+        hand_over(self.spec, self.state.id, self.spec.bundle, pid, fd)
 
     def _spawn(self, console: int) -> Init:
         record = self.state.record

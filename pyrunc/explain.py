@@ -77,6 +77,11 @@ def step_failed(plan: Plan, message: Message, pid: int) -> Error:
         return _not_executed(step, message, pid)
     if step.op == opcodes.HOOK:
         return _hook(step, message)
+    if step.op == opcodes.BIND and message.detail == opcodes.AT_OPENTREE and message.text:
+        from pyrunc.plan import FD_TREE, FdRequest
+
+        request = FdRequest(FD_TREE, message.text, f"{step.path}.source", 0)
+        return source_failed(request, message.errno)
     if message.detail == opcodes.AT_OUTSIDE:
         return Error(
             f"the working directory {_subject(step)} is not inside the container's root",
@@ -166,7 +171,7 @@ def _subject(step: Step) -> str:
 def _hook(step: Step, message: Message) -> Error:
     path = str(step.arguments[0])
     if message.detail == opcodes.AT_HOOK_TIMEOUT:
-        what = f"ran into its timeout of {step.arguments[3]} s"
+        what = f"ran into its timeout of {step.arguments[3]!s} s"
     elif message.detail == opcodes.AT_HOOK_EXIT:
         what = outcome(message.value)
     else:
@@ -215,7 +220,7 @@ def _not_found(step: Step, message: Message) -> Error:
     name = arguments if isinstance(arguments, str) else str(arguments)
     if message.errno == errno.ENOENT and "/" not in name:
         text = f'exec: "{name}": executable file not found in $PATH'
-        hint = f"PATH is {step.arguments[1]}"
+        hint = f"PATH is {step.arguments[1]!s}"
     elif message.errno == errno.ENOENT:
         text = f'exec: "{name}": stat {name}: no such file or directory'
         hint = "the path is looked up in the container's root filesystem"
@@ -257,8 +262,8 @@ def _look_inside(pid: int, name: str, number: int) -> str:
 
     lib = clone().lib
     try:
-        root = posix.open(f"/proc/{pid}/root", posix.O_PATH | posix.O_CLOEXEC)  # type: ignore[attr-defined]
-    except (OSError, AttributeError):
+        root = posix.open(f"/proc/{pid}/root", posix.O_PATH | posix.O_CLOEXEC)
+    except OSError:
         return ""
     try:
         fd = lib.pyrunc_open_in_root(root, name.encode(), posix.O_RDONLY | posix.O_CLOEXEC)

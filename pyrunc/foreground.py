@@ -6,14 +6,13 @@ terminal.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
+import _socket
+import _struct
 import errno
 import fcntl
 import posix
 import select
-
-import _signal
-import _socket
-import _struct
 
 from pyrunc.processes import exit_status, reap, send
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 _SIGCHLD, _SIGPIPE, _SIGWINCH, _SIGURG = 17, 13, 28, 23
 _NOT_FORWARDED = (9, 19, _SIGCHLD, _SIGPIPE, _SIGURG)
+# All but the two that the C library keeps for itself.
+_ALL = tuple(number for number in range(1, 65) if number not in (32, 33))
 _TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
 _TCGETS, _TCSETS = 0x5401, 0x5402
 
@@ -33,24 +34,35 @@ class Foreground:
     __slots__ = ("signals", "saved_terminal")
 
     def __init__(self) -> None:
-        reading, writing = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
-        self.signals = reading
+        self.signals = -1
         self.saved_terminal = b""
-        for number in range(1, 65):
-            if number not in _NOT_FORWARDED and number not in (32, 33):
-                _signal.signal(number, _nothing)
-        _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        # They are taken one by one with sigwaitinfo(2); pyrunc-init clears its own mask.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL)
 
     def wait(self, pid: int, pidfd: int, master: int = -1) -> int:
         """Until the process has ended. Returns its exit status, 128 + N for signal N."""
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.register(self.signals, select.POLLIN)
         if master >= 0:
-            poll.register(master, select.POLLIN)
-            poll.register(0, select.POLLIN)
-            self._raw()
-            _resize(master)
+            return self._wait_with_terminal(pid, pidfd, master)
+        while True:
+            ended, status = posix.waitpid(pid, posix.WNOHANG)
+            if ended:
+                return exit_status(status)
+            number = _signal.sigwaitinfo(_ALL).si_signo
+            if number not in _NOT_FORWARDED:
+                send(pidfd, number)
+
+    def _wait_with_terminal(self, pid: int, pidfd: int, master: int) -> int:
+        self.signals, writing = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+        for number in _ALL:
+            if number not in _NOT_FORWARDED:
+                _signal.signal(number, _nothing)
+        _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, _ALL)
+        poll = select.poll()
+        for fd in (pidfd, self.signals, master, 0):
+            poll.register(fd, select.POLLIN)
+        self._raw()
+        _resize(master)
         try:
             self._loop(poll, pidfd, master)
         finally:
@@ -93,9 +105,7 @@ class Foreground:
         except OSError:
             return
         iflag, oflag, cflag, lflag = _struct.unpack_from("<4I", self.saved_terminal)
-        raw = _struct.pack(
-            "<4I", iflag & ~0o2753, oflag & ~1, cflag & ~0o460 | 0o60, lflag & ~0o100113
-        )
+        raw = _struct.pack("<4I", iflag & ~0o2753, oflag & ~1, cflag & ~0o460 | 0o60, lflag & ~0o100113)
         fcntl.ioctl(0, _TCSETS, raw + self.saved_terminal[16:])
 
     def _restore(self) -> None:

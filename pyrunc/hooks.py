@@ -36,14 +36,10 @@ def failures(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str)
     return failed
 
 
-def run_hook(
-    spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int, bundle: str
-) -> None:
+def run_hook(spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int, bundle: str) -> None:
     """Run one hook; raises Error with its exit status or signal and the end of its output."""
     path = hook.text("path")
-    before, after = state_json(
-        id, status, bundle, spec.text("ociVersion"), spec.mapping("annotations")
-    )
+    before, after = state_json(id, status, bundle, spec.text("ociVersion"), spec.mapping("annotations"))
     stdin = _file_of(f"{before}{pid}{after}".encode())
     output = posix.memfd_create("hook-output")
     actions = [

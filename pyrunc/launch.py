@@ -1,23 +1,22 @@
 """Starts pyrunc-init with a plan and talks with it: docs/architecture.md draws the protocol.
 
-    parent                                 pyrunc-init
-      spawn ───────────────────────────────▶ decodes the plan, executes steps
-      ◀────────────────────── STAGE n ────── (id maps, hooks of the runtime)
-      GO ──────────────────────────────────▶
-      ◀────────────────────── READY ──────── all is done but the start
-      GO ──────────────────────────────────▶ waits for START (from here on without the parent)
-      START ───────────────────────────────▶ startContainer hooks
-      ◀────────────────────── EXEC ───────── execve; the end of the file says that it worked
-      ◀────────────────────── FAILED ─────── at any time: step, errno
+parent                                 pyrunc-init
+  spawn ───────────────────────────────▶ decodes the plan, executes steps
+  ◀────────────────────── STAGE n ────── (id maps, hooks of the runtime)
+  GO ──────────────────────────────────▶
+  ◀────────────────────── READY ──────── all is done but the start
+  GO ──────────────────────────────────▶ waits for START (from here on without the parent)
+  START ───────────────────────────────▶ startContainer hooks
+  ◀────────────────────── EXEC ───────── execve; the end of the file says that it worked
+  ◀────────────────────── FAILED ─────── at any time: step, errno
 """
 
 from __future__ import annotations
 
-import posix
-
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _socket
 import _struct
+import posix
 
 from pyrunc.errors import Error
 from pyrunc.plan import (
@@ -72,14 +71,13 @@ class Opened:
 class Init:
     """A running pyrunc-init: its pid (of our pid namespace), pidfd, and the socket to it."""
 
-    __slots__ = ("plan", "pid", "pidfd", "socket", "listener_fd")
+    __slots__ = ("plan", "pid", "pidfd", "socket")
 
     def __init__(self, plan: Plan, pid: int, pidfd: int, socket: _socket.socket) -> None:
         self.plan = plan
         self.pid = pid
         self.pidfd = pidfd
         self.socket = socket
-        self.listener_fd = -1
 
     @property
     def start_time(self) -> int:
@@ -108,8 +106,11 @@ class Init:
                 moved()
             elif message.kind == opcodes.MSG_FAILED:
                 raise self.failed(message)
-            elif message.kind == opcodes.MSG_LISTENER:
-                self.listener_fd = message.fd
+            elif message.kind == opcodes.MSG_WARNING:
+                from pyrunc.cli.report import warn
+                from pyrunc.explain import step_failed
+
+                warn(str(step_failed(self.plan, message, self.pid)))
 
     def _follow(self, pid: int) -> None:
         """The process that was spawned has made another, which goes on, and has ended."""
@@ -122,10 +123,13 @@ class Init:
         """Let it live without us. From here on only START moves it."""
         self.say(opcodes.MSG_GO)
 
-    def start(self) -> None:
-        """START over our own socket, as `run` and `exec` do; returns when execve has worked."""
+    def start(self, listener: Callable[[int], None]) -> None:
+        """START over our own socket, as `run` and `exec` do; returns when execve has worked.
+
+        ``listener`` gets the descriptor of the seccomp listener, if there is one.
+        """
         self.say(opcodes.MSG_START)
-        await_exec(self.socket, self.plan, self.pid)
+        await_exec(self.socket, self.plan, self.pid, listener)
 
     def failed(self, message: Message) -> Error:
         from pyrunc.explain import step_failed
@@ -151,7 +155,7 @@ class Init:
         posix.close(self.pidfd)
 
 
-def await_exec(socket: _socket.socket, plan: Plan, pid: int) -> None:
+def await_exec(socket: _socket.socket, plan: Plan, pid: int, listener: Callable[[int], None]) -> None:
     """After START: returns when the user's program runs; raises what failed."""
     said_exec = False
     while True:
@@ -164,6 +168,8 @@ def await_exec(socket: _socket.socket, plan: Plan, pid: int) -> None:
             raise init_vanished(-1)
         if message.kind == opcodes.MSG_EXEC:
             said_exec = True
+        elif message.kind == opcodes.MSG_LISTENER:
+            listener(message.fd)
         elif message.kind == opcodes.MSG_FAILED:
             from pyrunc.explain import step_failed
 
@@ -186,18 +192,16 @@ def receive(socket: _socket.socket) -> Message | None:
 
 
 def socket_pair() -> tuple[_socket.socket, _socket.socket]:
-    left, right = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)  # type: ignore[attr-defined]
+    left, right = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     return left, right
 
 
 def stream_pair() -> tuple[_socket.socket, _socket.socket]:
-    left, right = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)  # type: ignore[attr-defined]
+    left, right = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
     return left, right
 
 
-def open_requests(
-    plan: Plan, cgroup_fds: list[int], console: int = -1, init_pidfd: int = -1
-) -> Opened:
+def open_requests(plan: Plan, cgroup_fds: list[int], console: int = -1, init_pidfd: int = -1) -> Opened:
     """Open what the plan asks for, in order."""
     opened = Opened()
     opened.close_after += cgroup_fds
@@ -237,13 +241,9 @@ def spawn(
     plan_fd = init_fd = -1
     try:
         text = plan.encode(opened.fds, theirs.fileno(), listener, watch, preserve, ignored())
-        plan_fd = checked(
-            lib.pyrunc_sealed_memfd(b"pyrunc-plan", text, len(text), 0), "memfd_create"
-        )
+        plan_fd = checked(lib.pyrunc_sealed_memfd(b"pyrunc-plan", text, len(text), 0), "memfd_create")
         program = read_file(_init_path())
-        init_fd = checked(
-            lib.pyrunc_sealed_memfd(b"pyrunc-init", program, len(program), 1), "memfd_create"
-        )
+        init_fd = checked(lib.pyrunc_sealed_memfd(b"pyrunc-init", program, len(program), 1), "memfd_create")
         keep = [fd for fd in (theirs.fileno(), listener, watch, *opened.fds) if fd >= 0]
         pidfd = ffi.new("int *")
         pid = lib.pyrunc_spawn(
@@ -313,7 +313,29 @@ def _tree(request: FdRequest) -> int:
         from pyrunc.explain import source_failed
 
         raise source_failed(request, -result)
+    if request.id_maps:
+        _map_ids(request, result)
     return result
+
+
+def _map_ids(request: FdRequest, tree: int) -> None:
+    """An id-mapped mount takes its maps from a user namespace: mount_setattr(2)."""
+    from pyrunc._native.load import clone
+
+    assert request.id_maps
+    uids, gids, recursive = request.id_maps
+    lib = clone().lib
+    namespace = lib.pyrunc_user_namespace(uids.encode(), gids.encode())
+    try:
+        checked(namespace, "clone3", request.path, "the id maps of a mount")
+        result = lib.pyrunc_idmap(tree, namespace, int(recursive))
+        checked(result, "mount_setattr", request.path, request.value)
+    except Error:
+        posix.close(tree)
+        raise
+    finally:
+        if namespace >= 0:
+            posix.close(namespace)
 
 
 def _namespace(request: FdRequest) -> int:

@@ -39,9 +39,7 @@ def create(
     """Make the container, all but its program. It waits for ``start``."""
     from pyrunc.create import Options, create_container
 
-    options = Options(
-        console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, False
-    )
+    options = Options(console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, False)
     create_container(root, id, bundle, options).close()
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import posix
 import select
-
-import _signal
 
 from pyrunc.state import read_file
 

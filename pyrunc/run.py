@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from pyrunc.create import Created, Options
 
 
-def run_container(
-    root: str, id: str, bundle: str, options: Options, detach: bool, keep: bool
-) -> int:
+def run_container(root: str, id: str, bundle: str, options: Options, detach: bool, keep: bool) -> int:
     """The exit status of the program; 0 when it goes on in the background."""
     if detach:
         created = create_container(root, id, bundle, options, direct=True)
@@ -29,9 +27,7 @@ def run_container(
 
     foreground = Foreground()
     ours, theirs = _terminal(options)
-    created = create_container(
-        root, id, bundle, options, theirs.fileno() if theirs else -1, direct=True
-    )
+    created = create_container(root, id, bundle, options, theirs.fileno() if theirs else -1, direct=True)
     if theirs:
         theirs.close()
     master = -1
@@ -60,7 +56,7 @@ def _terminal(options: Options) -> tuple[_socket.socket | None, _socket.socket |
 def _start(created: Created) -> None:
     state, init = created.state, created.init
     try:
-        init.start()
+        init.start(lambda fd: _hand_over(created, fd))
         state.record["status"] = "running"
         state.save()
     except Error:
@@ -68,6 +64,12 @@ def _start(created: Created) -> None:
         poststop(destroy(state), state)
         raise
     after_start(state, created.spec)
+
+
+def _hand_over(created: Created, fd: int) -> None:
+    from pyrunc.listener import hand_over
+
+    hand_over(created.spec, created.state.id, created.spec.bundle, created.init.pid, fd)
 
 
 def _delete(created: Created) -> None:
@@ -78,4 +80,3 @@ def _delete(created: Created) -> None:
     fcntl.flock(state.fd, fcntl.LOCK_EX)
     if posix.fstat(state.fd).st_nlink:
         poststop(destroy(state), state)
-

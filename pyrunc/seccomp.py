@@ -175,8 +175,7 @@ def _read(directory: int, key: str) -> Filter | None:
 def _write(directory: int, key: str, compiled: Filter) -> None:
     """Leave the entry for the next time; a cache that cannot be written is not an error."""
     numbers = b"".join(
-        number.to_bytes(4, "little")
-        for number in (compiled.flags, int(compiled.notify), len(compiled.bpf))
+        number.to_bytes(4, "little") for number in (compiled.flags, int(compiled.notify), len(compiled.bpf))
     )
     data = _MAGIC + numbers + _checksum(key, numbers, compiled.bpf) + compiled.bpf
     temporary = f".{key[:16]}.{posix.getpid()}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import posix
-
 import _socket
 import _struct
+import posix
 
 from pyrunc import state as states
 from pyrunc.destroy import destroy, poststop, remembered
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pyrunc.state import State
 
 _MESSAGE = _struct.Struct("<IIiIq")
-_START, _EXEC, _FAILED = 4, 5, 6  # PLAN_MSG_* of plan.h
+_START, _EXEC, _FAILED, _LISTENER = 4, 5, 6, 9  # PLAN_MSG_* of plan.h
 
 
 def start_container(root: str, id: str) -> None:
@@ -50,9 +49,7 @@ def after_start(state: State, spec: Spec | None = None) -> None:
     for hook in spec.child("hooks").children("poststart"):
         record = state.record
         try:
-            run_hook(
-                spec, hook, "poststart", state.id, "running", record["pid"], record["bundle"]
-            )
+            run_hook(spec, hook, "poststart", state.id, "running", record["pid"], record["bundle"])
         except Error as error:
             if not spec.at_least(3):
                 warn(str(error))
@@ -95,10 +92,15 @@ def _release(state: State, connection: _socket.socket) -> None:
     try:
         connection.send(_MESSAGE.pack(_START, 0, 0, 0, 0), _socket.MSG_NOSIGNAL)
         said_exec = False
-        while data := connection.recv(4096):
+        while True:
+            data, ancillary, _, _ = connection.recvmsg(4096, _socket.CMSG_SPACE(4))
+            if not data:
+                break
             kind = _MESSAGE.unpack_from(data)[0]
             if kind == _EXEC:
                 said_exec = True
+            elif kind == _LISTENER:
+                _hand_over(state, _struct.unpack("i", ancillary[0][2])[0])
             elif kind == _FAILED:
                 break
     except (BrokenPipeError, ConnectionResetError):
@@ -109,6 +111,14 @@ def _release(state: State, connection: _socket.socket) -> None:
         from pyrunc.explain import init_vanished
 
         raise init_vanished(-1)
+
+
+def _hand_over(state: State, fd: int) -> None:
+    from pyrunc.listener import hand_over
+
+    spec = remembered(state)
+    if spec is not None:
+        hand_over(spec, state.id, state.record["bundle"], state.record["pid"], fd)
 
 
 def _failed(state: State, data: bytes) -> Error:

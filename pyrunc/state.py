@@ -113,9 +113,7 @@ def load(root: str, id: str, lock: bool = False) -> State:
     except FileNotFoundError:
         pass  # killed before the first record: nothing else was made
     except (Refused, UnicodeDecodeError):
-        raise Error(
-            f"the state of {id} is damaged", code="state-damaged", subject=f"{root}/{id}"
-        ) from None
+        raise Error(f"the state of {id} is damaged", code="state-damaged", subject=f"{root}/{id}") from None
     return state
 
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/inotify.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
@@ -26,7 +27,8 @@
 #define SPAWN_STACK 16384
 
 static void close_scoped(const int *fd) {
-  if (*fd >= 0) close(*fd);
+  if (*fd >= 0)
+    close(*fd);
 }
 
 #define SCOPED_FD __attribute__((cleanup(close_scoped))) int
@@ -49,12 +51,17 @@ struct spawn {
 static long raise_ambient(void) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct data[2];
-  if (syscall(SYS_capget, &header, data) < 0) return -1;
-  for (int i = 0; i < 2; i++) data[i].inheritable = data[i].permitted;
-  if (syscall(SYS_capset, &header, data) < 0) return -1;
+  if (syscall(SYS_capget, &header, data) < 0)
+    return -1;
+  for (int i = 0; i < 2; i++)
+    data[i].inheritable = data[i].permitted;
+  if (syscall(SYS_capset, &header, data) < 0)
+    return -1;
   for (unsigned capability = 0; capability < 64; capability++) {
-    if (!(data[capability / 32].permitted >> capability % 32 & 1)) continue;
-    if (syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0) return -1;
+    if (!(data[capability / 32].permitted >> capability % 32 & 1))
+      continue;
+    if (syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0)
+      return -1;
   }
   return 0;
 }
@@ -63,12 +70,15 @@ static long inherit(int fd) { return syscall(SYS_fcntl, fd, F_SETFD, 0); }
 
 /* Only what was asked for goes over the exec. */
 static long choose_descriptors(const struct spawn *spawn) {
-  if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0) return -1;
+  if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+    return -1;
   for (int i = 0; i < spawn->nkeep; i++) {
-    if (inherit(spawn->keep[i]) < 0) return -1;
+    if (inherit(spawn->keep[i]) < 0)
+      return -1;
   }
   for (int i = 0; i < spawn->preserve; i++) {
-    if (inherit(3 + i) < 0) return -1;
+    if (inherit(3 + i) < 0)
+      return -1;
   }
   return inherit(spawn->plan_fd);
 }
@@ -80,7 +90,8 @@ static void plan_argument(char *out, int fd) {
     digits[count++] = (char)('0' + fd % 10);
     fd /= 10;
   } while (fd);
-  while (count) *out++ = digits[--count];
+  while (count)
+    *out++ = digits[--count];
   *out = 0;
 }
 
@@ -95,7 +106,8 @@ static void spawn_child(struct spawn *spawn) {
     syscall(SYS_execveat, spawn->init_fd, "", arguments, environment, AT_EMPTY_PATH);
   }
   spawn->error = errno;
-  for (;;) syscall(SYS_exit_group, 127);
+  for (;;)
+    syscall(SYS_exit_group, 127);
 }
 
 /* clone3; the child calls function(argument) on the new stack and never returns. -errno on failure. */
@@ -104,18 +116,17 @@ static long clone3_call(struct clone_args *args, void (*function)(struct spawn *
   long result;
   register void (*entry)(struct spawn *) __asm__("r12") = function;
   register struct spawn *parameter __asm__("r13") = argument;
-  __asm__ volatile(
-      "syscall\n\t"
-      "test %%rax, %%rax\n\t"
-      "jnz 1f\n\t"
-      "xor %%ebp, %%ebp\n\t"
-      "mov %[parameter], %%rdi\n\t"
-      "call *%[entry]\n\t"
-      "ud2\n"
-      "1:"
-      : "=a"(result)
-      : "a"((long)SYS_clone3), "D"(args), "S"(sizeof *args), [entry] "r"(entry), [parameter] "r"(parameter)
-      : "rcx", "r11", "memory", "cc");
+  __asm__ volatile("syscall\n\t"
+                   "test %%rax, %%rax\n\t"
+                   "jnz 1f\n\t"
+                   "xor %%ebp, %%ebp\n\t"
+                   "mov %[parameter], %%rdi\n\t"
+                   "call *%[entry]\n\t"
+                   "ud2\n"
+                   "1:"
+                   : "=a"(result)
+                   : "a"((long)SYS_clone3), "D"(args), "S"(sizeof *args), [entry] "r"(entry), [parameter] "r"(parameter)
+                   : "rcx", "r11", "memory", "cc");
   return result;
 #elif defined(__aarch64__)
   register long number __asm__("x8") = SYS_clone3;
@@ -123,17 +134,16 @@ static long clone3_call(struct clone_args *args, void (*function)(struct spawn *
   register long x1 __asm__("x1") = sizeof *args;
   register void (*entry)(struct spawn *) __asm__("x9") = function;
   register struct spawn *parameter __asm__("x10") = argument;
-  __asm__ volatile(
-      "svc 0\n\t"
-      "cbnz x0, 1f\n\t"
-      "mov x29, xzr\n\t"
-      "mov x0, %[parameter]\n\t"
-      "blr %[entry]\n\t"
-      "brk 0\n"
-      "1:"
-      : "+r"(x0)
-      : "r"(number), "r"(x1), [entry] "r"(entry), [parameter] "r"(parameter)
-      : "memory", "cc");
+  __asm__ volatile("svc 0\n\t"
+                   "cbnz x0, 1f\n\t"
+                   "mov x29, xzr\n\t"
+                   "mov x0, %[parameter]\n\t"
+                   "blr %[entry]\n\t"
+                   "brk 0\n"
+                   "1:"
+                   : "+r"(x0)
+                   : "r"(number), "r"(x1), [entry] "r"(entry), [parameter] "r"(parameter)
+                   : "memory", "cc");
   return x0;
 #else
 #error "pyrunc knows x86_64 and aarch64"
@@ -150,8 +160,8 @@ static long clone_blocked(struct clone_args *args, struct spawn *spawn) {
   return pid;
 }
 
-static int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, int plan_fd, const int *keep,
-                        int nkeep, int preserve, int raise, int *pidfd) {
+static int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, int plan_fd, const int *keep, int nkeep,
+                        int preserve, int raise, int *pidfd) {
   _Alignas(16) char stack[SPAWN_STACK];
   struct spawn spawn = {init_fd, plan_fd, keep, nkeep, preserve, raise, 0};
   int child = -1;
@@ -167,11 +177,13 @@ static int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, in
     args.cgroup = (uint64_t)cgroup_fd;
   }
   long pid = clone_blocked(&args, &spawn);
-  if (pid < 0) return (int)pid;
+  if (pid < 0)
+    return (int)pid;
   /* Another memory clobber: the child wrote spawn.error through the asm above. */
   __asm__ volatile("" ::: "memory");
   if (spawn.error != 0) {
-    while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR) continue;
+    while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR)
+      continue;
     close(child);
     return -spawn.error;
   }
@@ -185,19 +197,24 @@ static int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, in
 static int make_memfd(const char *name, int executable) {
   unsigned flags = 0x0001u | 0x0002u; /* MFD_CLOEXEC, MFD_ALLOW_SEALING */
   long fd = syscall(SYS_memfd_create, name, flags | (executable ? 0x0010u : 0x0008u));
-  if (fd < 0 && errno == EINVAL) fd = syscall(SYS_memfd_create, name, flags);
+  if (fd < 0 && errno == EINVAL)
+    fd = syscall(SYS_memfd_create, name, flags);
   return result_of(fd);
 }
 
 static int pyrunc_sealed_memfd(const char *name, const char *bytes, size_t size, int executable) {
   SCOPED_FD fd = make_memfd(name, executable);
-  if (fd < 0) return fd;
+  if (fd < 0)
+    return fd;
   for (size_t done = 0; done < size;) {
     ssize_t written = write(fd, bytes + done, size - done);
-    if (written < 0 && errno != EINTR) return -errno;
-    if (written > 0) done += (size_t)written;
+    if (written < 0 && errno != EINTR)
+      return -errno;
+    if (written > 0)
+      done += (size_t)written;
   }
-  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0) return -errno;
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+    return -errno;
   int sealed = fd;
   fd = -1; /* the caller's now */
   return sealed;
@@ -207,8 +224,10 @@ static int pyrunc_sealed_memfd(const char *name, const char *bytes, size_t size,
 
 static int pyrunc_open_tree(const char *path, int recursive, int follow) {
   unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  if (recursive) flags |= AT_RECURSIVE;
-  if (!follow) flags |= AT_SYMLINK_NOFOLLOW;
+  if (recursive)
+    flags |= AT_RECURSIVE;
+  if (!follow)
+    flags |= AT_SYMLINK_NOFOLLOW;
   return result_of(syscall(SYS_open_tree, AT_FDCWD, path, flags));
 }
 
@@ -248,7 +267,7 @@ static int load_device_program(const char *insns, int count) {
       .prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
       .insn_cnt = (uint32_t)count,
       .insns = (uint64_t)(uintptr_t)insns,
-      .license = (uint64_t)(uintptr_t)"Apache-2.0",
+      .license = (uint64_t)(uintptr_t) "Apache-2.0",
   };
   return bpf_call(BPF_PROG_LOAD, &attributes);
 }
@@ -287,7 +306,8 @@ static int attach_program(int cgroup_fd, int program, int replaced) {
 
 static int detach_program(int cgroup_fd, uint32_t id) {
   SCOPED_FD program = program_by_id(id);
-  if (program < 0) return program;
+  if (program < 0)
+    return program;
   union bpf_attr attributes = {
       .target_fd = (uint32_t)cgroup_fd,
       .attach_bpf_fd = (uint32_t)program,
@@ -299,16 +319,19 @@ static int detach_program(int cgroup_fd, uint32_t id) {
 static int pyrunc_cgroup_device(int cgroup_fd, const char *insns, int count) {
   uint32_t ids[DEVICE_PROGRAMS];
   SCOPED_FD program = load_device_program(insns, count);
-  if (program < 0) return program;
+  if (program < 0)
+    return program;
   int attached = attached_programs(cgroup_fd, ids);
-  if (attached < 0) return attached;
+  if (attached < 0)
+    return attached;
   if (attached == 1) {
     SCOPED_FD old = program_by_id(ids[0]);
     return old < 0 ? old : attach_program(cgroup_fd, program, old);
   }
   /* The new one first: at no time is nothing forbidden. */
   int error = attach_program(cgroup_fd, program, -1);
-  for (int i = 0; error >= 0 && i < attached; i++) error = detach_program(cgroup_fd, ids[i]);
+  for (int i = 0; error >= 0 && i < attached; i++)
+    error = detach_program(cgroup_fd, ids[i]);
   return error;
 }
 
@@ -316,8 +339,10 @@ static int pyrunc_cgroup_device(int cgroup_fd, const char *insns, int count) {
 
 static int pyrunc_raise_limit(int pid, int resource, unsigned long long hard) {
   struct rlimit64 limit;
-  if (prlimit64(pid, resource, NULL, &limit) < 0) return -errno;
-  if (limit.rlim_max >= hard) return 0;
+  if (prlimit64(pid, resource, NULL, &limit) < 0)
+    return -errno;
+  if (limit.rlim_max >= hard)
+    return 0;
   limit.rlim_max = hard;
   return prlimit64(pid, resource, &limit, NULL) < 0 ? -errno : 0;
 }
@@ -328,14 +353,57 @@ static int pyrunc_dumpable(int on) { return result_of(prctl(PR_SET_DUMPABLE, on,
 
 static int pyrunc_setns(int fd, int nstype) { return result_of(syscall(SYS_setns, fd, nstype)); }
 
-int pyrunc_watch(const char *path) {
-  int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+/* A bound socket holds its directory: while init listens, IN_DELETE_SELF of the directory never comes. What
+ * does come is IN_ATTRIB of the socket's file, for its count of links. */
+static int pyrunc_watch(const char *path) {
+  char socket[PATH_MAX];
+  SCOPED_FD fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (fd < 0)
     return -errno;
-  if (inotify_add_watch(fd, path, IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR) < 0) {
-    int error = errno;
-    close(fd);
-    return -error;
+  if (snprintf(socket, sizeof socket, "%s/start.sock", path) >= (int)sizeof socket)
+    return -ENAMETOOLONG;
+  if (inotify_add_watch(fd, path, IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR) < 0)
+    return -errno;
+  if (inotify_add_watch(fd, socket, IN_ATTRIB | IN_MOVE_SELF) < 0)
+    return -errno;
+  int watch = fd;
+  fd = -1; /* the caller's now */
+  return watch;
+}
+
+static int write_map(int pid, const char *name, const char *map) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0)
+    return -errno;
+  int result = write(fd, map, strlen(map)) < 0 ? -errno : 0;
+  close(fd);
+  return result;
+}
+
+/* A process has to be in it while the maps are written; it does nothing but wait for its end. */
+int pyrunc_user_namespace(const char *uid_map, const char *gid_map) {
+  struct clone_args arguments = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
+  long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;)
+      syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
   }
-  return fd;
+  if (pid < 0)
+    return -errno;
+  char path[64];
+  int result = write_map((int)pid, "uid_map", uid_map);
+  if (result == 0)
+    result = write_map((int)pid, "gid_map", gid_map);
+  if (result == 0) {
+    snprintf(path, sizeof path, "/proc/%ld/ns/user", pid);
+    result = open(path, O_RDONLY | O_CLOEXEC);
+    if (result < 0)
+      result = -errno;
+  }
+  kill((pid_t)pid, SIGKILL);
+  waitpid((pid_t)pid, NULL, 0);
+  return result;
 }

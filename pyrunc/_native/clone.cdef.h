@@ -17,6 +17,9 @@ int pyrunc_open_tree(const char *path, int recursive, int follow);
 /* mount_setattr(MOUNT_ATTR_IDMAP) on a detached tree with the user namespace of userns_fd. */
 int pyrunc_idmap(int tree_fd, int userns_fd, int recursive);
 
+/* A user namespace with these maps (the text of uid_map and gid_map), for id-mapped mounts. Nobody is in it. */
+int pyrunc_user_namespace(const char *uid_map, const char *gid_map);
+
 /* openat2 with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS below dir_fd. */
 int pyrunc_open_in_root(int dir_fd, const char *path, int flags);
 
@@ -33,7 +36,7 @@ int pyrunc_cgroup_device(int cgroup_fd, const char *insns, int count);
 int pyrunc_subreaper(int on);
 int pyrunc_dumpable(int on);
 
-/* An inotify descriptor that is readable when the directory is deleted or moved. */
+/* An inotify descriptor that is readable when the state directory, with its start.sock, is deleted or moved. */
 int pyrunc_watch(const char *path);
 
 int pyrunc_setns(int fd, int nstype);

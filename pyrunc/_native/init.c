@@ -29,7 +29,8 @@ int memcmp(const void *left, const void *right, size_t size) {
   const unsigned char *a = left;
   const unsigned char *b = right;
   for (size_t i = 0; i < size; i++) {
-    if (a[i] != b[i]) return a[i] - b[i];
+    if (a[i] != b[i])
+      return a[i] - b[i];
   }
   return 0;
 }
@@ -51,7 +52,8 @@ unsigned decimal(char *out, uint64_t value) {
     digits[count++] = (char)('0' + value % 10);
     value /= 10;
   } while (value);
-  for (unsigned i = 0; i < count; i++) out[i] = digits[count - 1 - i];
+  for (unsigned i = 0; i < count; i++)
+    out[i] = digits[count - 1 - i];
   out[count] = 0;
   return count;
 }
@@ -82,28 +84,30 @@ int receive_message(int fd, struct plan_message *message) {
   do {
     size = SYS(recvfrom, fd, message, sizeof *message);
   } while (size == -EINTR);
-  if (size < 0) return (int)size;
+  if (size < 0)
+    return (int)size;
   return size == sizeof *message ? 0 : -EPIPE;
 }
 
 /* Tell the peer, then stay until it has gone: it may want to look at this process' root. */
 _Noreturn void fail(struct init *c, int detail, long error, int64_t value, const char *body) {
-  struct plan_message message = {PLAN_MSG_FAILED, c->step, (int)(error < 0 ? -error : error),
-                                 (uint32_t)detail, value};
+  struct plan_message message = {PLAN_MSG_FAILED, c->step, (int)(error < 0 ? -error : error), (uint32_t)detail, value};
   if (c->peer >= 0 && send_message(c, &message, body, -1) == 0) {
-    while (receive_message(c->peer, &message) == 0) continue;
+    while (receive_message(c->peer, &message) == 0)
+      continue;
   }
   sys_exit(1);
 }
 
 void warn(struct init *c, int detail, long error, const char *body) {
-  struct plan_message message = {PLAN_MSG_WARNING, c->step, (int)(error < 0 ? -error : error),
-                                 (uint32_t)detail, 0};
-  if (c->early) send_message(c, &message, body, -1);
+  struct plan_message message = {PLAN_MSG_WARNING, c->step, (int)(error < 0 ? -error : error), (uint32_t)detail, 0};
+  if (c->early)
+    send_message(c, &message, body, -1);
 }
 
 long must(struct init *c, long result, int detail, const char *body) {
-  if (result < 0) fail(c, detail, result, 0, body);
+  if (result < 0)
+    fail(c, detail, result, 0, body);
   return result;
 }
 
@@ -111,26 +115,30 @@ long must(struct init *c, long result, int detail, const char *body) {
 const char **make_vector(struct init *c, int argument, const char *when_empty) {
   uint64_t count = (uint32_t)number(c, argument);
   const uint64_t *texts = (const uint64_t *)(const void *)text(c, argument);
-  long map = SYS(mmap, 0, (count + 2) * sizeof(char *), 3 /* read, write */,
-                 0x22 /* private, anonymous */, -1, 0);
+  long map = SYS(mmap, 0, (count + 2) * sizeof(char *), 3 /* read, write */, 0x22 /* private, anonymous */, -1, 0);
   const char **vector = (const char **)must(c, map, PLAN_AT_NONE, NULL);
-  for (uint64_t i = 0; i < count; i++) vector[i] = plan_text(&c->plan, texts[i]);
-  if (count == 0) vector[0] = when_empty;
+  for (uint64_t i = 0; i < count; i++)
+    vector[i] = plan_text(&c->plan, texts[i]);
+  if (count == 0)
+    vector[0] = when_empty;
   return vector;
 }
 
 /* The parent is gone: nobody to tell. */
 static void wait_for_go(struct init *c) {
   struct plan_message message;
-  if (receive_message(c->peer, &message) < 0 || message.kind != PLAN_MSG_GO) sys_exit(1);
+  if (receive_message(c->peer, &message) < 0 || message.kind != PLAN_MSG_GO)
+    sys_exit(1);
 }
 
 static void step_sync(struct init *c) {
   struct plan_message message = {PLAN_MSG_STAGE, c->step, 0, 0, (int64_t)number(c, 0)};
-  if (send_message(c, &message, NULL, -1) < 0) sys_exit(1);
+  if (send_message(c, &message, NULL, -1) < 0)
+    sys_exit(1);
   wait_for_go(c);
   /* Only now: an unprivileged parent cannot write the id maps of a process that is not dumpable. */
-  if (number(c, 0) == PLAN_STAGE_IDMAP) SYS(prctl, PR_SET_DUMPABLE, 0);
+  if (number(c, 0) == PLAN_STAGE_IDMAP)
+    SYS(prctl, PR_SET_DUMPABLE, 0);
 }
 
 /* Wait until fd can be read. An event on the state directory means that the container was deleted. */
@@ -138,9 +146,12 @@ static void poll_or_exit(int fd, int watch) {
   struct sys_pollfd polled[2] = {{fd, POLLIN, 0}, {watch, POLLIN, 0}};
   for (;;) {
     long result = SYS(ppoll, polled, 2, 0, 0, 8);
-    if (result < 0 && result != -EINTR) sys_exit(1);
-    if (result > 0 && polled[1].revents) sys_exit(1);
-    if (result > 0 && polled[0].revents) return;
+    if (result < 0 && result != -EINTR)
+      sys_exit(1);
+    if (result > 0 && polled[1].revents)
+      sys_exit(1);
+    if (result > 0 && polled[0].revents)
+      return;
   }
 }
 
@@ -150,9 +161,11 @@ static int wait_for_start(int listener, int watch) {
   for (;;) {
     poll_or_exit(listener, watch);
     int connection = (int)SYS(accept4, listener, 0, 0, O_CLOEXEC);
-    if (connection < 0) continue;
+    if (connection < 0)
+      continue;
     poll_or_exit(connection, watch);
-    if (receive_message(connection, &message) == 0 && message.kind == PLAN_MSG_START) return connection;
+    if (receive_message(connection, &message) == 0 && message.kind == PLAN_MSG_START)
+      return connection;
     sys_close(connection);
   }
 }
@@ -160,11 +173,13 @@ static int wait_for_start(int listener, int watch) {
 static void step_gate(struct init *c) {
   const struct plan_header *header = c->plan.header;
   struct plan_message message = {.kind = PLAN_MSG_READY, .step = c->step};
-  if (send_message(c, &message, NULL, -1) < 0) sys_exit(1);
+  if (send_message(c, &message, NULL, -1) < 0)
+    sys_exit(1);
   wait_for_go(c);
   c->early = false;
   if (header->listener < 0) {
-    if (receive_message(c->peer, &message) < 0 || message.kind != PLAN_MSG_START) sys_exit(1);
+    if (receive_message(c->peer, &message) < 0 || message.kind != PLAN_MSG_START)
+      sys_exit(1);
     return;
   }
   sys_close(c->peer);
@@ -177,17 +192,21 @@ static void step_gate(struct init *c) {
 static int executable_error(const char *path) {
   struct stat status;
   int error = (int)SYS(newfstatat, AT_FDCWD, path, &status, 0);
-  if (error < 0) return error;
-  if ((status.st_mode & S_IFMT) == S_IFDIR) return -EISDIR;
+  if (error < 0)
+    return error;
+  if ((status.st_mode & S_IFMT) == S_IFDIR)
+    return -EISDIR;
   return (int)SYS(faccessat2, AT_FDCWD, path, 1 /* X_OK */, AT_EACCESS);
 }
 
 /* directory/name into c->executable; an empty directory is the current one. */
 static bool join_path(struct init *c, const char *directory, size_t size, const char *name) {
   size_t name_size = strlen(name);
-  if (size + name_size + 3 > PATH_SIZE) return false;
+  if (size + name_size + 3 > PATH_SIZE)
+    return false;
   char *out = c->executable;
-  if (size == 0) *out++ = '.';
+  if (size == 0)
+    *out++ = '.';
   memcpy(out, directory, size);
   out += size;
   *out++ = '/';
@@ -196,17 +215,20 @@ static bool join_path(struct init *c, const char *directory, size_t size, const 
 }
 
 static bool has_slash(const char *name) {
-  while (*name && *name != '/') name++;
+  while (*name && *name != '/')
+    name++;
   return *name != 0;
 }
 
 static void step_lookup(struct init *c) {
   const char *name = text(c, 0);
   size_t size = text_size(c, 0);
-  if (size == 0) fail(c, PLAN_AT_LOOKUP, ENOENT, 0, name);
+  if (size == 0)
+    fail(c, PLAN_AT_LOOKUP, ENOENT, 0, name);
   if (has_slash(name)) {
     int error = size >= PATH_SIZE ? -ENAMETOOLONG : executable_error(name);
-    if (error < 0) fail(c, PLAN_AT_LOOKUP, error, 1, name);
+    if (error < 0)
+      fail(c, PLAN_AT_LOOKUP, error, 1, name);
     memcpy(c->executable, name, size + 1);
     return;
   }
@@ -214,11 +236,14 @@ static void step_lookup(struct init *c) {
   int found = -ENOENT;
   while (path) {
     size_t length = 0;
-    while (path[length] && path[length] != ':') length++;
+    while (path[length] && path[length] != ':')
+      length++;
     if (join_path(c, path, length, name)) {
       int error = executable_error(c->executable);
-      if (error == 0) return;
-      if (error == -EACCES) found = error;
+      if (error == 0)
+        return;
+      if (error == -EACCES)
+        found = error;
     }
     path = path[length] ? path + length + 1 : NULL;
   }
@@ -227,10 +252,12 @@ static void step_lookup(struct init *c) {
 
 /* What exec needs, but a seccomp filter may forbid. */
 static void prepare_exec(struct init *c) {
-  if (c->prepared) return;
+  if (c->prepared)
+    return;
   c->prepared = true;
   SYS(umask, c->umask);
-  for (int64_t fd = 3; fd < 3 + (int64_t)c->plan.header->preserve; fd++) SYS(fcntl, fd, F_SETFD, 0);
+  for (int64_t fd = 3; fd < 3 + (int64_t)c->plan.header->preserve; fd++)
+    SYS(fcntl, fd, F_SETFD, 0);
   struct plan_message message = {.kind = PLAN_MSG_EXEC, .step = c->step};
   send_message(c, &message, NULL, -1); /* a `start` that has gone away has started it all the same */
 }
@@ -238,18 +265,21 @@ static void prepare_exec(struct init *c) {
 static void step_seccomp(struct init *c) {
   size_t count = text_size(c, 0) / sizeof(struct sock_filter);
   struct sock_fprog program = {(unsigned short)count, (struct sock_filter *)(uintptr_t)text(c, 0)};
-  if (count > BPF_MAXINSNS) fail(c, PLAN_AT_NONE, E2BIG, 0, NULL);
+  if (count > BPF_MAXINSNS)
+    fail(c, PLAN_AT_NONE, E2BIG, 0, NULL);
   prepare_exec(c);
   long result = SYS(seccomp, SECCOMP_SET_MODE_FILTER, number(c, 1), &program);
   must(c, result, PLAN_AT_NONE, NULL);
-  if (!(number(c, 1) & SECCOMP_FILTER_FLAG_NEW_LISTENER)) return;
+  if (!(number(c, 1) & SECCOMP_FILTER_FLAG_NEW_LISTENER))
+    return;
   struct plan_message message = {.kind = PLAN_MSG_LISTENER, .step = c->step};
   must(c, send_message(c, &message, NULL, (int)result), PLAN_AT_SENDMSG, NULL);
   sys_close((int)result);
 }
 
 static void step_exec(struct init *c) {
-  if ((uint32_t)number(c, 0) == 0) fail(c, PLAN_AT_LOOKUP, EINVAL, 0, NULL);
+  if ((uint32_t)number(c, 0) == 0)
+    fail(c, PLAN_AT_LOOKUP, EINVAL, 0, NULL);
   const char **arguments = make_vector(c, 0, NULL);
   const char **environment = make_vector(c, 1, NULL);
   prepare_exec(c);
@@ -259,8 +289,8 @@ static void step_exec(struct init *c) {
 
 static void run_step(struct init *c) {
 #define RUN(NAME, function) \
-  case PLAN_OP_##NAME:      \
-    function(c);            \
+  case PLAN_OP_##NAME: \
+    function(c); \
     return
   switch ((enum plan_op)c->at->op) {
     RUN(CGROUP_JOIN, step_cgroup_join);
@@ -310,9 +340,9 @@ static void run_step(struct init *c) {
     RUN(GATE, step_gate);
     RUN(SECCOMP, step_seccomp);
     RUN(EXEC, step_exec);
-    case PLAN_OP_NONE:
-    case PLAN_OP_END:
-      break;
+  case PLAN_OP_NONE:
+  case PLAN_OP_END:
+    break;
   }
 #undef RUN
   fail(c, PLAN_AT_DECODE, EINVAL, 0, NULL);
@@ -322,23 +352,29 @@ static void run_step(struct init *c) {
 static void reset_signals(uint64_t ignored) {
   const uint64_t nothing[4] = {0}; /* the kernel's struct sigaction: SIG_DFL, no flags, no mask */
   for (int signal = 1; signal <= SIGNAL_LAST; signal++)
-    if (ignored >> (signal - 1) & 1) SYS(rt_sigaction, signal, nothing, 0, 8);
+    if (ignored >> (signal - 1) & 1)
+      SYS(rt_sigaction, signal, nothing, 0, 8);
   SYS(rt_sigprocmask, 2 /* SIG_SETMASK */, nothing, 0, 8);
 }
 
 /* Map the plan and check it. Nobody can be told of a broken header: the parent sees end of file. */
 static void load_plan(struct init *c, const char *argument) {
   int fd = 0;
-  while (*argument >= '0' && *argument <= '9' && fd < 1 << 24) fd = fd * 10 + (*argument++ - '0');
+  while (*argument >= '0' && *argument <= '9' && fd < 1 << 24)
+    fd = fd * 10 + (*argument++ - '0');
   struct stat status;
-  if (SYS(fstat, fd, &status) < 0 || status.st_size <= 0 || status.st_size > UINT32_MAX) sys_exit(1);
+  if (SYS(fstat, fd, &status) < 0 || status.st_size <= 0 || status.st_size > UINT32_MAX)
+    sys_exit(1);
   long map = SYS(mmap, 0, status.st_size, 1 /* read */, 2 /* private */, fd, 0);
-  if (map < 0 && map > -4096) sys_exit(1);
+  if (map < 0 && map > -4096)
+    sys_exit(1);
   sys_close(fd);
   int broken = plan_decode(&c->plan, (const void *)map, (size_t)status.st_size);
-  if (broken < 0) sys_exit(1);
+  if (broken < 0)
+    sys_exit(1);
   c->peer = c->plan.header->control;
-  if (broken == 0) return;
+  if (broken == 0)
+    return;
   c->step = (uint32_t)broken - 1;
   fail(c, PLAN_AT_DECODE, EINVAL, 0, NULL);
 }
@@ -347,7 +383,8 @@ static void load_plan(struct init *c, const char *argument) {
 static bool maps_are_to_come(const struct plan *plan) {
   for (uint32_t i = 0; i < plan->header->nsteps; i++) {
     const struct plan_step *step = &plan->steps[i];
-    if (step->op == PLAN_OP_SYNC && step->arg[0] == PLAN_STAGE_IDMAP) return true;
+    if (step->op == PLAN_OP_SYNC && step->arg[0] == PLAN_STAGE_IDMAP)
+      return true;
   }
   return false;
 }
@@ -360,13 +397,16 @@ __attribute__((used)) _Noreturn void init_main(const long *stack) {
                          .proc = -1,
                          .devpts = -1,
                          .masks = -1,
+                         .parent = -1,
                          .early = true,
                          .executable = executable};
   struct init *c = &context;
   executable[0] = 0;
-  if (stack[0] < 2) sys_exit(1);
+  if (stack[0] < 2)
+    sys_exit(1);
   load_plan(c, (const char *)stack[2]);
-  if (!maps_are_to_come(&c->plan)) SYS(prctl, PR_SET_DUMPABLE, 0);
+  if (!maps_are_to_come(&c->plan))
+    SYS(prctl, PR_SET_DUMPABLE, 0);
   SYS(prctl, PR_SET_NAME, "pyrunc-init");
   SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
   reset_signals(c->plan.header->ignored);
@@ -379,11 +419,9 @@ __attribute__((used)) _Noreturn void init_main(const long *stack) {
 }
 
 #if defined(__x86_64__)
-__asm__(
-    ".text\n.global _start\n.type _start,@function\n_start:\n"
-    "  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n  call init_main\n  hlt\n");
+__asm__(".text\n.global _start\n.type _start,@function\n_start:\n"
+        "  xor %ebp, %ebp\n  mov %rsp, %rdi\n  and $-16, %rsp\n  call init_main\n  hlt\n");
 #else
-__asm__(
-    ".text\n.global _start\n.type _start,%function\n_start:\n"
-    "  mov x29, #0\n  mov x30, #0\n  mov x0, sp\n  bl init_main\n  brk #0\n");
+__asm__(".text\n.global _start\n.type _start,%function\n_start:\n"
+        "  mov x29, #0\n  mov x30, #0\n  mov x0, sp\n  bl init_main\n  brk #0\n");
 #endif

@@ -13,6 +13,10 @@ struct init {
   int root;                   /* the rootfs' root, -1: not there yet */
   int proc;                   /* a procfs that is one, -1: not there yet */
   int devpts;                 /* the container's devpts, -1: none */
+  int parent;                 /* directory of the last device or link, -1: none */
+  uint32_t parent_step;       /* the step that used it */
+  const char *parent_path;    /* a path that begins with it, */
+  size_t parent_size;         /* for so many bytes */
   int masks;                  /* our tmpfs with one empty directory and file, -1: not there */
   unsigned umask;             /* what the user's process gets */
   bool early;                 /* before GATE: the peer takes warnings */
@@ -23,13 +27,9 @@ struct init {
 
 /* Arguments of the step that runs. The decoder has checked them. */
 static inline uint64_t number(const struct init *c, int i) { return c->at->arg[i]; }
-static inline const char *text(const struct init *c, int i) {
-  return plan_text(&c->plan, c->at->arg[i]);
-}
+static inline const char *text(const struct init *c, int i) { return plan_text(&c->plan, c->at->arg[i]); }
 static inline uint32_t text_size(const struct init *c, int i) { return (uint32_t)c->at->arg[i]; }
-static inline int descriptor(const struct init *c, int i) {
-  return plan_fd(&c->plan, c->at->arg[i]);
-}
+static inline int descriptor(const struct init *c, int i) { return plan_fd(&c->plan, c->at->arg[i]); }
 
 /* init.c */
 int send_message(struct init *c, const struct plan_message *message, const char *body, int fd);

@@ -50,7 +50,8 @@ static bool ends_in_time(int pidfd, uint64_t seconds) {
 
 static int reap(int pid) {
   int status = 0;
-  while (SYS(wait4, pid, &status, 0, 0) == -EINTR) continue;
+  while (SYS(wait4, pid, &status, 0, 0) == -EINTR)
+    continue;
   return status;
 }
 
@@ -59,7 +60,8 @@ static _Noreturn void fail_with_output(struct init *c, int output, int detail, i
   int64_t size = SYS(lseek, output, 0, 2 /* SEEK_END */);
   int64_t from = size > OUTPUT_KEPT ? size - OUTPUT_KEPT : 0;
   long read = SYS(pread64, output, tail, OUTPUT_KEPT, from);
-  if (read < 0) read = 0;
+  if (read < 0)
+    read = 0;
   tail[read] = 0;
   fail(c, detail, detail == PLAN_AT_HOOK_TIMEOUT ? ETIMEDOUT : 0, value, tail);
 }
@@ -79,7 +81,8 @@ void step_hook(struct init *c) {
   };
   /* VFORK: when it returns, the hook has its process group, and the exec has worked or not. */
   int pid = sys_fork(CLONE_VFORK | CLONE_PIDFD, &pidfd);
-  if (pid == 0) become_hook(&hook, c->umask);
+  if (pid == 0)
+    become_hook(&hook, c->umask);
   must(c, pid, PLAN_AT_FORK, hook.path);
   sys_close(report[1]);
   if (SYS(read, report[0], &error, sizeof error) == sizeof error) {
@@ -87,10 +90,13 @@ void step_hook(struct init *c) {
     fail(c, PLAN_AT_HOOK_EXEC, error, 0, hook.path);
   }
   bool in_time = ends_in_time(pidfd, number(c, 3));
-  if (!in_time) SYS(kill, -pid, SIGKILL_NUMBER);
+  if (!in_time)
+    SYS(kill, -pid, SIGKILL_NUMBER);
   int status = reap(pid);
-  if (!in_time) fail_with_output(c, hook.output, PLAN_AT_HOOK_TIMEOUT, (int64_t)number(c, 3));
-  if (status != 0) fail_with_output(c, hook.output, PLAN_AT_HOOK_EXIT, status);
+  if (!in_time)
+    fail_with_output(c, hook.output, PLAN_AT_HOOK_TIMEOUT, (int64_t)number(c, 3));
+  if (status != 0)
+    fail_with_output(c, hook.output, PLAN_AT_HOOK_EXIT, status);
   sys_close(pidfd);
   sys_close(report[0]);
   sys_close(hook.input);

@@ -29,7 +29,8 @@ int open_in_root(struct init *c, const char *path, uint64_t flags) {
 /* One more component: a directory, or an empty file. Returns a descriptor of it or -errno. */
 static int make_component(int parent, const char *name, bool file) {
   long error = file ? SYS(mknodat, parent, name, S_IFREG | 0644, 0) : SYS(mkdirat, parent, name, 0755);
-  if (error < 0 && error != -EEXIST) return (int)error;
+  if (error < 0 && error != -EEXIST)
+    return (int)error;
   return (int)SYS(openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
@@ -38,10 +39,12 @@ static int splice_link(char *path, size_t start, size_t end, int parent, const c
   char joined[PATH_SIZE];
   char target[PATH_SIZE];
   long size = SYS(readlinkat, parent, name, target, sizeof target);
-  if (size < 0) return (int)size;
+  if (size < 0)
+    return (int)size;
   size_t kept = target[0] == '/' ? 0 : start;
   size_t rest = strlen(path + end) + 1;
-  if (kept + (size_t)size + rest > PATH_SIZE) return -ENAMETOOLONG;
+  if (kept + (size_t)size + rest > PATH_SIZE)
+    return -ENAMETOOLONG;
   memcpy(joined, path, kept);
   memcpy(joined + kept, target, (size_t)size);
   memcpy(joined + kept + (size_t)size, path + end, rest);
@@ -71,14 +74,17 @@ static int walk_component(struct init *c, struct walk *walk, size_t start, bool 
   if (fd == -ENOENT) {
     size_t size = walk->end - start;
     int parent = walk->parent < 0 ? c->root : walk->parent;
-    if (size >= sizeof name) return -ENAMETOOLONG;
+    if (size >= sizeof name)
+      return -ENAMETOOLONG;
     memcpy(name, path + start, size + 1);
     path[walk->end] = saved;
-    if (splice_link(path, start, walk->end, parent, name) == 0) return 1;
+    if (splice_link(path, start, walk->end, parent, name) == 0)
+      return 1;
     fd = make_component(parent, name, file);
   }
   path[walk->end] = saved;
-  if (fd < 0) return fd;
+  if (fd < 0)
+    return fd;
   enter(walk, fd);
   return 0;
 }
@@ -88,16 +94,41 @@ static int walk_once(struct init *c, struct walk *walk, bool file) {
   size_t at = 0;
   enter(walk, -1);
   for (;;) {
-    while (walk->path[at] == '/') at++;
-    if (!walk->path[at]) return 0;
+    while (walk->path[at] == '/')
+      at++;
+    if (!walk->path[at])
+      return 0;
     size_t start = at;
-    while (walk->path[at] && walk->path[at] != '/') at++;
+    while (walk->path[at] && walk->path[at] != '/')
+      at++;
     size_t next = at;
-    while (walk->path[next] == '/') next++;
+    while (walk->path[next] == '/')
+      next++;
     walk->end = at;
     int result = walk_component(c, walk, start, file && !walk->path[next]);
-    if (result != 0) return result;
+    if (result != 0)
+      return result;
   }
+}
+
+/* The usual case of a missing path: all but its last component is there, and that is no dangling link.
+ * Returns a descriptor, or -ENOENT when it is another case. */
+static int make_last(struct init *c, char *path, size_t size, bool file) {
+  size_t cut = size;
+  while (cut > 0 && path[cut - 1] != '/')
+    cut--;
+  const char *leaf = path + cut;
+  if (cut == 0 || !*leaf || (leaf[0] == '.' && (leaf[1] == 0 || leaf[1] == '.')))
+    return -ENOENT;
+  path[cut - 1] = 0;
+  int parent = open_in_root(c, cut == 1 ? "/" : path, O_PATH | O_DIRECTORY);
+  path[cut - 1] = '/';
+  if (parent < 0)
+    return -ENOENT;
+  long made = file ? SYS(mknodat, parent, leaf, S_IFREG | 0644, 0) : SYS(mkdirat, parent, leaf, 0755);
+  int fd = made < 0 ? -ENOENT : (int)SYS(openat, parent, leaf, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  sys_close(parent);
+  return fd;
 }
 
 /* Open a path; what is missing of it is made: directories, and at the end a file if `file`.
@@ -105,14 +136,21 @@ static int walk_once(struct init *c, struct walk *walk, bool file) {
 int open_or_make(struct init *c, const char *path, uint64_t flags, bool file) {
   char copy[PATH_SIZE];
   int fd = open_in_root(c, path, flags);
-  if (fd != -ENOENT) return fd;
+  if (fd != -ENOENT)
+    return fd;
   size_t size = strlen(path);
-  if (size >= sizeof copy) return -ENAMETOOLONG;
+  if (size >= sizeof copy)
+    return -ENAMETOOLONG;
   memcpy(copy, path, size + 1);
+  fd = make_last(c, copy, size, file);
+  if (fd != -ENOENT)
+    return fd;
   struct walk walk = {copy, 0, -1};
   int result = 1;
-  for (int links = 0; result == 1 && links <= LINKS_MAX; links++) result = walk_once(c, &walk, file);
-  if (result == 0) return walk.parent;
+  for (int links = 0; result == 1 && links <= LINKS_MAX; links++)
+    result = walk_once(c, &walk, file);
+  if (result == 0)
+    return walk.parent;
   sys_close(walk.parent);
   return result == 1 ? -ELOOP : result;
 }
@@ -121,21 +159,34 @@ static int destination(struct init *c, const char *path, uint64_t flags, bool fi
   return (int)must(c, open_or_make(c, path, O_PATH | flags, file), PLAN_AT_OPEN, path);
 }
 
-/* The directory of a path (made when missing), and the last component in `leaf`. */
+/* The directory of a path (made when missing), and the last component in `leaf`. It stays open for the next
+ * step, since devices and links come in rows below one directory. */
 static int open_parent(struct init *c, const char *path, const char **leaf) {
   char directory[PATH_SIZE];
   size_t cut = 0;
   size_t size = strlen(path);
   for (size_t i = 0; i < size; i++) {
-    if (path[i] == '/') cut = i + 1;
+    if (path[i] == '/')
+      cut = i + 1;
   }
   *leaf = path + cut;
   bool dots = (*leaf)[0] == '.' && ((*leaf)[1] == 0 || ((*leaf)[1] == '.' && (*leaf)[2] == 0));
-  if (!**leaf || dots) fail(c, PLAN_AT_OPEN, EINVAL, 0, path);
-  if (cut >= sizeof directory) fail(c, PLAN_AT_OPEN, ENAMETOOLONG, 0, path);
+  if (!**leaf || dots)
+    fail(c, PLAN_AT_OPEN, EINVAL, 0, path);
+  if (cut >= sizeof directory)
+    fail(c, PLAN_AT_OPEN, ENAMETOOLONG, 0, path);
+  bool same = c->parent >= 0 && c->parent_step + 1 == c->step && cut == c->parent_size &&
+              memcmp(path, c->parent_path, cut) == 0;
+  c->parent_step = c->step;
+  if (same)
+    return c->parent;
+  sys_close(c->parent);
   memcpy(directory, path, cut);
   directory[cut] = 0;
-  return (int)must(c, open_or_make(c, directory, O_PATH | O_DIRECTORY, false), PLAN_AT_OPEN, path);
+  c->parent_path = path;
+  c->parent_size = cut;
+  c->parent = (int)must(c, open_or_make(c, directory, O_PATH | O_DIRECTORY, false), PLAN_AT_OPEN, path);
+  return c->parent;
 }
 
 /* Put a detached tree on an open file. */
@@ -143,26 +194,27 @@ static void attach(struct init *c, int tree, int onto, const char *path) {
   must(c, SYS(move_mount, tree, "", onto, "", MOUNT_FD_FLAGS), PLAN_AT_MOVE, path);
 }
 
-static void set_attributes(struct init *c, int fd, uint64_t set, uint64_t clear, bool recursive,
-                           const char *path) {
-  if ((set | clear) & ATIME_BITS) clear |= ATIME_BITS;
+static void set_attributes(struct init *c, int fd, uint64_t set, uint64_t clear, bool recursive, const char *path) {
+  if ((set | clear) & ATIME_BITS)
+    clear |= ATIME_BITS;
   struct mount_attr attributes = {.attr_set = set, .attr_clr = clear};
-  if (!set && !clear) return;
+  if (!set && !clear)
+    return;
   unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
   must(c, SYS(mount_setattr, fd, "", flags, &attributes, sizeof attributes), PLAN_AT_SETATTR, path);
 }
 
 static void set_propagation(struct init *c, int fd, uint64_t propagation, const char *path) {
   struct mount_attr attributes = {.propagation = propagation & ~(uint64_t)MS_REC_FLAG};
-  if (!attributes.propagation) return;
+  if (!attributes.propagation)
+    return;
   unsigned flags = AT_EMPTY_PATH | (propagation & MS_REC_FLAG ? AT_RECURSIVE : 0);
   must(c, SYS(mount_setattr, fd, "", flags, &attributes, sizeof attributes), PLAN_AT_SETATTR, path);
 }
 
 void step_propagate(struct init *c) {
   struct mount_attr attributes = {.propagation = number(c, 0) & ~(uint64_t)MS_REC_FLAG};
-  must(c, SYS(mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attributes, sizeof attributes), PLAN_AT_SETATTR,
-       "/");
+  must(c, SYS(mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attributes, sizeof attributes), PLAN_AT_SETATTR, "/");
 }
 
 void step_rootfs(struct init *c) {
@@ -176,18 +228,21 @@ void step_rootfs(struct init *c) {
 static _Noreturn void fail_fsconfig(struct init *c, int context, long error, const char *parameter) {
   char body[768];
   size_t size = strlen(parameter);
-  if (size > 256) size = 256;
+  if (size > 256)
+    size = 256;
   memcpy(body, parameter, size);
   body[size] = 0;
   long read;
   while ((read = SYS(read, context, body + size + 2, sizeof body - size - 3)) > 0) {
     size_t end = size + 2 + (size_t)read;
-    if (body[end - 1] == '\n') end--;
+    if (body[end - 1] == '\n')
+      end--;
     bool prefixed = read > 2 && body[size + 3] == ' ';
     body[size] = ':';
     body[size + 1] = ' ';
     if (prefixed) {
-      for (size_t i = size + 2; i + 2 < end; i++) body[i] = body[i + 2];
+      for (size_t i = size + 2; i + 2 < end; i++)
+        body[i] = body[i + 2];
       end -= 2;
     }
     body[end] = 0;
@@ -199,24 +254,29 @@ static _Noreturn void fail_fsconfig(struct init *c, int context, long error, con
 static long set_parameter(int context, const char *parameter) {
   char key[256];
   size_t size = 0;
-  while (parameter[size] && parameter[size] != '=') size++;
-  if (size >= sizeof key) return -E2BIG;
+  while (parameter[size] && parameter[size] != '=')
+    size++;
+  if (size >= sizeof key)
+    return -E2BIG;
   memcpy(key, parameter, size);
   key[size] = 0;
-  if (!parameter[size]) return SYS(fsconfig, context, FSCONFIG_SET_FLAG, key, 0, 0);
+  if (!parameter[size])
+    return SYS(fsconfig, context, FSCONFIG_SET_FLAG, key, 0, 0);
   return SYS(fsconfig, context, FSCONFIG_SET_STRING, key, parameter + size + 1, 0);
 }
 
 static void set_parameters(struct init *c, int context) {
   if (text_size(c, 1)) {
     long error = SYS(fsconfig, context, FSCONFIG_SET_STRING, "source", text(c, 1), 0);
-    if (error < 0) fail_fsconfig(c, context, error, "source");
+    if (error < 0)
+      fail_fsconfig(c, context, error, "source");
   }
   const uint64_t *parameters = (const uint64_t *)(const void *)text(c, 2);
   for (uint32_t i = 0; i < text_size(c, 2); i++) {
     const char *parameter = plan_text(&c->plan, parameters[i]);
     long error = set_parameter(context, parameter);
-    if (error < 0) fail_fsconfig(c, context, error, parameter);
+    if (error < 0)
+      fail_fsconfig(c, context, error, parameter);
   }
 }
 
@@ -232,7 +292,8 @@ static int new_mount(struct init *c) {
   must(c, context, PLAN_AT_FSOPEN, type);
   set_parameters(c, (int)context);
   long error = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
-  if (error < 0 && !optional) fail_fsconfig(c, (int)context, error, type);
+  if (error < 0 && !optional)
+    fail_fsconfig(c, (int)context, error, type);
   long tree = error < 0 ? error : SYS(fsmount, context, FSMOUNT_CLOEXEC, number(c, 3));
   sys_close((int)context);
   if (tree < 0 && optional) {
@@ -245,10 +306,14 @@ static int new_mount(struct init *c) {
 /* MOUNT_ATTR_* as flags of mount(2). */
 static unsigned long legacy_flags(uint64_t attributes) {
   unsigned long flags = attributes & 0xf; /* ro, nosuid, nodev, noexec are the same bits */
-  if (attributes & MOUNT_ATTR_NOATIME) flags |= 1ul << 10;
-  if (attributes & MOUNT_ATTR_NODIRATIME) flags |= 1ul << 11;
-  if (attributes & MOUNT_ATTR_STRICTATIME) flags |= 1ul << 24;
-  if (attributes & MOUNT_ATTR_NOSYMFOLLOW) flags |= 1ul << 8;
+  if (attributes & MOUNT_ATTR_NOATIME)
+    flags |= 1ul << 10;
+  if (attributes & MOUNT_ATTR_NODIRATIME)
+    flags |= 1ul << 11;
+  if (attributes & MOUNT_ATTR_STRICTATIME)
+    flags |= 1ul << 24;
+  if (attributes & MOUNT_ATTR_NOSYMFOLLOW)
+    flags |= 1ul << 8;
   return flags;
 }
 
@@ -258,8 +323,10 @@ static void join_parameters(struct init *c, char *data) {
   size_t size = 0;
   for (uint32_t i = 0; i < text_size(c, 2); i++) {
     size_t length = (uint32_t)parameters[i];
-    if (size + length + 2 > PATH_SIZE) fail(c, PLAN_AT_FSCONFIG, E2BIG, 0, text(c, 0));
-    if (size) data[size++] = ',';
+    if (size + length + 2 > PATH_SIZE)
+      fail(c, PLAN_AT_FSCONFIG, E2BIG, 0, text(c, 0));
+    if (size)
+      data[size++] = ',';
     memcpy(data + size, plan_text(&c->plan, parameters[i]), length);
     size += length;
   }
@@ -282,7 +349,8 @@ void step_mount(struct init *c) {
   uint64_t flags = number(c, 6);
   bool legacy = flags & PLAN_MOUNT_LEGACY;
   int tree = legacy ? -1 : new_mount(c);
-  if (tree < 0 && !legacy) return;
+  if (tree < 0 && !legacy)
+    return;
   int onto = destination(c, path, 0, false);
   if (legacy) {
     tree = mount_legacy(c, onto);
@@ -300,9 +368,26 @@ void step_mount(struct init *c) {
   }
 }
 
+static int clone_tree(struct init *c, int fd, const char *path, unsigned flags) {
+  flags |= OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  return (int)must(c, SYS(open_tree, fd, path, flags), PLAN_AT_OPENTREE, path);
+}
+
+/* Instead of the tree that the parent cloned before init had mounted anything. */
+static int attach_again(struct init *c, int tree, int onto, const char *path) {
+  int fresh = clone_tree(c, tree, "", AT_EMPTY_PATH | AT_RECURSIVE);
+  must(c, SYS(fchdir, tree), PLAN_AT_UMOUNT, path);
+  must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, path);
+  attach(c, fresh, onto, path);
+  sys_close(tree);
+  return fresh;
+}
+
 void step_bind(struct init *c) {
-  int tree = descriptor(c, 0);
   const char *path = text(c, 4);
+  bool by_path = text_size(c, 6) != 0;
+  unsigned recursive = number(c, 5) & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0;
+  int tree = by_path ? clone_tree(c, AT_FDCWD, text(c, 6), recursive) : descriptor(c, 0);
   struct stat status;
   must(c, SYS(fstat, tree, &status), PLAN_AT_OPENTREE, path);
   set_attributes(c, tree, number(c, 1) >> 32, (uint32_t)number(c, 1), false, path);
@@ -310,13 +395,16 @@ void step_bind(struct init *c) {
   uint64_t follow = number(c, 5) & PLAN_BIND_NOFOLLOW ? O_NOFOLLOW : 0;
   int onto = destination(c, path, follow, (status.st_mode & S_IFMT) != S_IFDIR);
   attach(c, tree, onto, path);
+  if (number(c, 5) & PLAN_BIND_AGAIN && (status.st_mode & S_IFMT) == S_IFDIR)
+    tree = attach_again(c, tree, onto, path);
   set_propagation(c, tree, number(c, 3), path);
   sys_close(onto);
   sys_close(tree);
 }
 
 static bool same_node(const struct stat *status, uint64_t type, uint64_t device) {
-  if ((status->st_mode & S_IFMT) != type) return false;
+  if ((status->st_mode & S_IFMT) != type)
+    return false;
   return type == S_IFIFO || type == S_IFREG || (uint32_t)status->st_rdev == (uint32_t)device;
 }
 
@@ -325,21 +413,20 @@ void step_mknod(struct init *c) {
   const char *path = text(c, 0);
   int parent = open_parent(c, path, &leaf);
   long made = SYS(mknodat, parent, leaf, number(c, 1), number(c, 2));
-  if (made != -EEXIST) must(c, made, PLAN_AT_MKNOD, path);
+  if (made != -EEXIST)
+    must(c, made, PLAN_AT_MKNOD, path);
   bool owned = number(c, 3) != 0 || number(c, 4) != 0;
-  if (made == 0 && !owned) {
-    sys_close(parent);
+  if (made == 0 && !owned)
     return;
-  }
   long node = must(c, SYS(openat, parent, leaf, O_PATH | O_NOFOLLOW | O_CLOEXEC), PLAN_AT_OPEN, path);
   struct stat status;
   must(c, SYS(fstat, node, &status), PLAN_AT_OPEN, path);
-  if (!same_node(&status, number(c, 1) & S_IFMT, number(c, 2))) fail(c, PLAN_AT_OCCUPIED, EEXIST, 0, path);
+  if (!same_node(&status, number(c, 1) & S_IFMT, number(c, 2)))
+    fail(c, PLAN_AT_OCCUPIED, EEXIST, 0, path);
   if (owned || made < 0) {
     must(c, SYS(fchownat, node, "", number(c, 3), number(c, 4), AT_EMPTY_PATH), PLAN_AT_CHOWN, path);
   }
   sys_close((int)node);
-  sys_close(parent);
 }
 
 void step_bind_device(struct init *c) {
@@ -349,7 +436,8 @@ void step_bind_device(struct init *c) {
   int tree = (int)must(c, SYS(open_tree, AT_FDCWD, source, flags), PLAN_AT_OPENTREE, source);
   struct stat status;
   must(c, SYS(fstat, tree, &status), PLAN_AT_OPENTREE, source);
-  if (!same_node(&status, number(c, 2), number(c, 3))) fail(c, PLAN_AT_OCCUPIED, ENODEV, 0, source);
+  if (!same_node(&status, number(c, 2), number(c, 3)))
+    fail(c, PLAN_AT_OCCUPIED, ENODEV, 0, source);
   int onto = destination(c, path, 0, true);
   attach(c, tree, onto, path);
   sys_close(onto);
@@ -364,8 +452,8 @@ void step_symlink(struct init *c) {
     must(c, SYS(unlinkat, parent, leaf, 0), PLAN_AT_OPEN, text(c, 1));
     error = SYS(symlinkat, text(c, 0), parent, leaf);
   }
-  if (error != -EEXIST) must(c, error, PLAN_AT_OPEN, text(c, 1));
-  sys_close(parent);
+  if (error != -EEXIST)
+    must(c, error, PLAN_AT_OPEN, text(c, 1));
 }
 
 /* One read-only tmpfs for all masks. It has to be attached while it is cloned from (before Linux 6.15);
@@ -378,8 +466,7 @@ static void make_masks(struct init *c) {
   sys_close((int)context);
   must(c, SYS(mkdirat, tree, "dir", 0555), PLAN_AT_MKDIR, "dir");
   must(c, SYS(mknodat, tree, "file", S_IFREG | 0444, 0), PLAN_AT_MKNOD, "file");
-  set_attributes(c, tree,
-                 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, false,
+  set_attributes(c, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, false,
                  "tmpfs");
   must(c, SYS(move_mount, tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), PLAN_AT_MOVE, "/");
   c->masks = tree;
@@ -387,7 +474,8 @@ static void make_masks(struct init *c) {
 
 /* It must be gone before pivot_root: there it would be what umount2(".") finds instead of the old root. */
 static void release_masks(struct init *c) {
-  if (c->masks < 0) return;
+  if (c->masks < 0)
+    return;
   must(c, SYS(fchdir, c->masks), PLAN_AT_UMOUNT, NULL);
   must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, NULL);
   must(c, SYS(chdir, "/"), PLAN_AT_UMOUNT, NULL);
@@ -398,15 +486,18 @@ static void release_masks(struct init *c) {
 /* A descriptor, or -1 when there is nothing at this path. */
 static int open_existing(struct init *c, const char *path) {
   int fd = open_in_root(c, path, O_PATH);
-  if (fd == -ENOENT || fd == -ENOTDIR) return -1;
+  if (fd == -ENOENT || fd == -ENOTDIR)
+    return -1;
   return (int)must(c, fd, PLAN_AT_OPEN, path);
 }
 
 void step_mask(struct init *c) {
   const char *path = text(c, 0);
   int onto = open_existing(c, path);
-  if (onto < 0) return;
-  if (c->masks < 0) make_masks(c);
+  if (onto < 0)
+    return;
+  if (c->masks < 0)
+    make_masks(c);
   struct stat status;
   must(c, SYS(fstat, onto, &status), PLAN_AT_OPEN, path);
   const char *kind = (status.st_mode & S_IFMT) == S_IFDIR ? "dir" : "file";
@@ -414,13 +505,15 @@ void step_mask(struct init *c) {
   attach(c, (int)must(c, tree, PLAN_AT_OPENTREE, path), onto, path);
   sys_close((int)tree);
   sys_close(onto);
-  if (c->pivoted) release_masks(c);
+  if (c->pivoted)
+    release_masks(c);
 }
 
 void step_readonly(struct init *c) {
   const char *path = text(c, 0);
   int onto = open_existing(c, path);
-  if (onto < 0) return;
+  if (onto < 0)
+    return;
   unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
   int tree = (int)must(c, SYS(open_tree, onto, "", flags), PLAN_AT_OPENTREE, path);
   set_attributes(c, tree, MOUNT_ATTR_RDONLY, 0, true, path);
@@ -429,9 +522,7 @@ void step_readonly(struct init *c) {
   sys_close(onto);
 }
 
-void step_root_readonly(struct init *c) {
-  set_attributes(c, open_root(c), MOUNT_ATTR_RDONLY, 0, false, "/");
-}
+void step_root_readonly(struct init *c) { set_attributes(c, open_root(c), MOUNT_ATTR_RDONLY, 0, false, "/"); }
 
 void step_set_attributes(struct init *c) {
   int fd = open_existing(c, text(c, 0));
@@ -466,7 +557,8 @@ void step_pivot(struct init *c) {
 /* A procfs that nobody has put anything into: the container's own before it runs, or a private one. */
 static int private_procfs(void) {
   long context = SYS(fsopen, "proc", FSOPEN_CLOEXEC);
-  if (context < 0) return (int)context;
+  if (context < 0)
+    return (int)context;
   long error = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
   long fd = error < 0 ? error : SYS(fsmount, context, FSMOUNT_CLOEXEC, 0);
   sys_close((int)context);
@@ -493,8 +585,10 @@ static int checked_procfs(struct init *c) {
 }
 
 int open_procfs(struct init *c) {
-  if (c->proc < 0) c->proc = private_procfs();
-  if (c->proc < 0) c->proc = checked_procfs(c);
+  if (c->proc < 0)
+    c->proc = private_procfs();
+  if (c->proc < 0)
+    c->proc = checked_procfs(c);
   return c->proc;
 }
 
@@ -506,7 +600,8 @@ static int open_ptmx(struct init *c) {
   must(c, fd, PLAN_AT_PTMX, "/dev/pts/ptmx");
   struct statfs fs;
   must(c, SYS(fstatfs, fd, &fs), PLAN_AT_PTMX, NULL);
-  if (fs.f_type != DEVPTS_SUPER_MAGIC) fail(c, PLAN_AT_PTMX, EINVAL, 0, "/dev/pts/ptmx");
+  if (fs.f_type != DEVPTS_SUPER_MAGIC)
+    fail(c, PLAN_AT_PTMX, EINVAL, 0, "/dev/pts/ptmx");
   return (int)fd;
 }
 
@@ -527,14 +622,18 @@ void step_console(struct init *c) {
   must(c, SYS(ioctl, master, TIOCSPTLCK, &unlocked), PLAN_AT_PTMX, NULL);
   long terminal = SYS(ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
   must(c, terminal, PLAN_AT_PTMX, NULL);
-  if (size[0] || size[1]) must(c, SYS(ioctl, master, TIOCSWINSZ, size), PLAN_AT_PTMX, NULL);
+  if (size[0] || size[1])
+    must(c, SYS(ioctl, master, TIOCSWINSZ, size), PLAN_AT_PTMX, NULL);
   long error = SYS(fchown, terminal, number(c, 3), -1);
-  if (error != -EPERM && error != -EINVAL && error != -EROFS) must(c, error, PLAN_AT_CHOWN, NULL);
-  if (number(c, 4) & 1) bind_console(c, (int)terminal);
+  if (error != -EPERM && error != -EINVAL && error != -EROFS)
+    must(c, error, PLAN_AT_CHOWN, NULL);
+  if (number(c, 4) & 1)
+    bind_console(c, (int)terminal);
   must(c, send_descriptor(descriptor(c, 0), "/dev/ptmx", 9, NULL, master), PLAN_AT_SENDMSG, NULL);
   sys_close(master);
   sys_close(descriptor(c, 0));
-  for (int fd = 0; fd < 3; fd++) must(c, SYS(dup3, terminal, fd, 0), PLAN_AT_PTMX, NULL);
+  for (int fd = 0; fd < 3; fd++)
+    must(c, SYS(dup3, terminal, fd, 0), PLAN_AT_PTMX, NULL);
   sys_close((int)terminal);
   must(c, SYS(ioctl, 0, TIOCSCTTY, 0), PLAN_AT_PTMX, NULL);
 }

@@ -8,7 +8,8 @@ static void write_all(struct init *c, int fd, const char *bytes, size_t size, co
   do {
     written = SYS(write, fd, bytes, size);
   } while (written == -EINTR);
-  if (written >= 0 && (size_t)written != size) written = -EIO;
+  if (written >= 0 && (size_t)written != size)
+    written = -EIO;
   must(c, written, PLAN_AT_WRITE, subject);
 }
 
@@ -33,7 +34,8 @@ void step_fork(struct init *c) {
   }
   char end;
   sys_close(ends[1]);
-  while (SYS(read, ends[0], &end, 1) == -EINTR) continue;
+  while (SYS(read, ends[0], &end, 1) == -EINTR)
+    continue;
   sys_close(ends[0]);
 }
 
@@ -45,8 +47,10 @@ void step_time_namespace(struct init *c) {
   struct statfs fs;
   int offsets = (int)must(c, SYS(openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC), PLAN_AT_OPEN, path);
   must(c, SYS(fstatfs, offsets, &fs), PLAN_AT_NOT_PROC, NULL);
-  if (fs.f_type != PROC_SUPER_MAGIC) fail(c, PLAN_AT_NOT_PROC, EINVAL, 0, NULL);
-  if (text_size(c, 0)) write_all(c, offsets, text(c, 0), text_size(c, 0), text(c, 0));
+  if (fs.f_type != PROC_SUPER_MAGIC)
+    fail(c, PLAN_AT_NOT_PROC, EINVAL, 0, NULL);
+  if (text_size(c, 0))
+    write_all(c, offsets, text(c, 0), text_size(c, 0), text(c, 0));
   sys_close(offsets);
   path = "/proc/self/ns/time_for_children";
   int namespace = (int)must(c, SYS(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC), PLAN_AT_OPEN, path);
@@ -85,13 +89,15 @@ static void write_proc(struct init *c, const char *prefix) {
       .flags = O_WRONLY | O_CLOEXEC,
       .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
   };
-  if (prefix_size + text_size(c, 0) >= sizeof path) fail(c, PLAN_AT_OPEN, ENAMETOOLONG, 0, text(c, 0));
+  if (prefix_size + text_size(c, 0) >= sizeof path)
+    fail(c, PLAN_AT_OPEN, ENAMETOOLONG, 0, text(c, 0));
   memcpy(path, prefix, prefix_size);
   memcpy(path + prefix_size, text(c, 0), text_size(c, 0) + 1);
   int fd = (int)must(c, SYS(openat2, open_procfs(c), path, &how, sizeof how), PLAN_AT_OPEN, path);
   struct statfs fs;
   must(c, SYS(fstatfs, fd, &fs), PLAN_AT_NOT_PROC, path);
-  if (fs.f_type != PROC_SUPER_MAGIC) fail(c, PLAN_AT_NOT_PROC, EINVAL, 0, path);
+  if (fs.f_type != PROC_SUPER_MAGIC)
+    fail(c, PLAN_AT_NOT_PROC, EINVAL, 0, path);
   write_all(c, fd, text(c, 1), text_size(c, 1), path);
   sys_close(fd);
 }
@@ -107,9 +113,7 @@ void step_proc_write(struct init *c) {
   write_proc(c, prefix);
 }
 
-void step_hostname(struct init *c) {
-  must(c, SYS(sethostname, text(c, 0), text_size(c, 0)), PLAN_AT_NONE, text(c, 0));
-}
+void step_hostname(struct init *c) { must(c, SYS(sethostname, text(c, 0), text_size(c, 0)), PLAN_AT_NONE, text(c, 0)); }
 
 void step_domainname(struct init *c) {
   must(c, SYS(setdomainname, text(c, 0), text_size(c, 0)), PLAN_AT_NONE, text(c, 0));
@@ -117,12 +121,11 @@ void step_domainname(struct init *c) {
 
 void step_keyring(struct init *c) {
   long result = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, text(c, 0));
-  if (result != -ENOSYS) must(c, result, PLAN_AT_NONE, text(c, 0));
+  if (result != -ENOSYS)
+    must(c, result, PLAN_AT_NONE, text(c, 0));
 }
 
-void step_personality(struct init *c) {
-  must(c, SYS(personality, number(c, 0)), PLAN_AT_NONE, NULL);
-}
+void step_personality(struct init *c) { must(c, SYS(personality, number(c, 0)), PLAN_AT_NONE, NULL); }
 
 /* SCHED_ATTR_SIZE_VER0 of the kernel's struct sched_attr. */
 struct scheduler_attributes {
@@ -155,7 +158,8 @@ void step_io_priority(struct init *c) {
 }
 
 void step_memory_policy(struct init *c) {
-  if (number(c, 2) > (uint64_t)text_size(c, 1) * 8) fail(c, PLAN_AT_DECODE, EINVAL, 0, NULL);
+  if (number(c, 2) > (uint64_t)text_size(c, 1) * 8)
+    fail(c, PLAN_AT_DECODE, EINVAL, 0, NULL);
   const char *mask = text_size(c, 1) ? text(c, 1) : NULL;
   /* The kernel counts one bit less than it is told. */
   uint64_t bits = mask ? number(c, 2) + 1 : 0;
@@ -166,22 +170,27 @@ void step_memory_policy(struct init *c) {
 void step_stdio_owner(struct init *c) {
   struct stat status;
   for (int fd = 0; fd < 3; fd++) {
-    if (SYS(fstat, fd, &status) < 0 || status.st_uid == (uint32_t)number(c, 0)) continue;
+    if (SYS(fstat, fd, &status) < 0 || status.st_uid == (uint32_t)number(c, 0))
+      continue;
     uint32_t type = status.st_mode & S_IFMT;
-    if (type == S_IFIFO || type == S_IFSOCK || type == S_IFREG) SYS(fchown, fd, number(c, 0), -1);
+    if (type == S_IFIFO || type == S_IFSOCK || type == S_IFREG)
+      SYS(fchown, fd, number(c, 0), -1);
   }
 }
 
 void step_setsid(struct init *c) {
   long result = SYS(setsid, 0);
-  if (result != -EPERM) must(c, result, PLAN_AT_NONE, NULL); /* EPERM: it leads one already */
+  if (result != -EPERM)
+    must(c, result, PLAN_AT_NONE, NULL); /* EPERM: it leads one already */
 }
 
 void step_bounding(struct init *c) {
   for (int capability = 0; capability < 64; capability++) {
-    if (number(c, 0) >> capability & 1) continue;
+    if (number(c, 0) >> capability & 1)
+      continue;
     long result = SYS(prctl, PR_CAPBSET_DROP, capability);
-    if (result == -EINVAL) return; /* beyond the kernel's last */
+    if (result == -EINVAL)
+      return; /* beyond the kernel's last */
     must(c, result, PLAN_AT_NONE, NULL);
   }
 }
@@ -189,7 +198,8 @@ void step_bounding(struct init *c) {
 void step_setgroups(struct init *c) {
   uint32_t size = text_size(c, 0);
   long result = SYS(setgroups, size / sizeof(uint32_t), size ? text(c, 0) : NULL);
-  if (size == 0 && result == -EPERM) return; /* denied in this user namespace: there is nothing to drop */
+  if (size == 0 && result == -EPERM)
+    return; /* denied in this user namespace: there is nothing to drop */
   must(c, result, PLAN_AT_SETGROUPS, NULL);
 }
 
@@ -212,7 +222,8 @@ void step_setids(struct init *c) {
   must(c, SYS(setresuid, number(c, 0), number(c, 0), number(c, 0)), PLAN_AT_SETUID, NULL);
   must(c, SYS(prctl, PR_SET_KEEPCAPS, 0), PLAN_AT_NONE, NULL);
   must(c, get_capabilities(&all), PLAN_AT_NONE, NULL);
-  for (int i = 0; i < 2; i++) all.data[i].effective = all.data[i].permitted;
+  for (int i = 0; i < 2; i++)
+    all.data[i].effective = all.data[i].permitted;
   must(c, SYS(capset, &all.header, all.data), PLAN_AT_NONE, NULL);
 }
 
@@ -228,9 +239,11 @@ void step_umask(struct init *c) { c->umask = (unsigned)number(c, 0); }
 static void check_inside(struct init *c) {
   char path[PATH_SIZE];
   long size = SYS(getcwd, path, sizeof path);
-  if (size == -ERANGE || size == -ENAMETOOLONG) return; /* deep, not outside: the kernel checks that first */
+  if (size == -ERANGE || size == -ENAMETOOLONG)
+    return; /* deep, not outside: the kernel checks that first */
   must(c, size, PLAN_AT_OUTSIDE, text(c, 0));
-  if (path[0] != '/') fail(c, PLAN_AT_OUTSIDE, ENOENT, 0, text(c, 0));
+  if (path[0] != '/')
+    fail(c, PLAN_AT_OUTSIDE, ENOENT, 0, text(c, 0));
 }
 
 void step_chdir(struct init *c) {
@@ -243,8 +256,7 @@ void step_chdir(struct init *c) {
   check_inside(c);
 }
 
-static void set_word(struct capabilities *all, int word, uint64_t effective, uint64_t permitted,
-                     uint64_t inheritable) {
+static void set_word(struct capabilities *all, int word, uint64_t effective, uint64_t permitted, uint64_t inheritable) {
   all->data[word].effective = (uint32_t)(effective >> (word * 32));
   all->data[word].permitted = (uint32_t)(permitted >> (word * 32));
   all->data[word].inheritable = (uint32_t)(inheritable >> (word * 32));
@@ -252,7 +264,8 @@ static void set_word(struct capabilities *all, int word, uint64_t effective, uin
 
 static long set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
   struct capabilities all = {.header = {.version = _LINUX_CAPABILITY_VERSION_3}};
-  for (int word = 0; word < 2; word++) set_word(&all, word, effective, permitted, inheritable);
+  for (int word = 0; word < 2; word++)
+    set_word(&all, word, effective, permitted, inheritable);
   return SYS(capset, &all.header, all.data);
 }
 
@@ -275,10 +288,9 @@ void step_capabilities(struct init *c) {
 void step_ambient(struct init *c) {
   SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
   for (int capability = 0; capability < 64; capability++) {
-    if (number(c, 0) >> capability & 1) SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability);
+    if (number(c, 0) >> capability & 1)
+      SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability);
   }
 }
 
-void step_no_new_privileges(struct init *c) {
-  must(c, SYS(prctl, PR_SET_NO_NEW_PRIVS, 1), PLAN_AT_NONE, NULL);
-}
+void step_no_new_privileges(struct init *c) { must(c, SYS(prctl, PR_SET_NO_NEW_PRIVS, 1), PLAN_AT_NONE, NULL); }

@@ -34,7 +34,7 @@ def clone() -> Any:
 
 def _imported() -> Any:
     try:
-        from pyrunc._native import _clone
+        from pyrunc._native import _clone  # type: ignore[attr-defined,unused-ignore]
     except ImportError as error:
         package = "cffi" if error.name == "_cffi_backend" else "pyrunc"
         raise _broken(package, str(error)) from None

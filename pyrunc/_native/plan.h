@@ -29,7 +29,7 @@
 struct plan_header {
   uint64_t magic;
   uint32_t version;
-  uint32_t size;    /* of the whole plan, bytes */
+  uint32_t size; /* of the whole plan, bytes */
   uint32_t nsteps;
   uint32_t nfds;
   int32_t control;  /* descriptor of the SOCK_SEQPACKET to the parent */
@@ -71,8 +71,8 @@ struct plan_step {
    * MOUNT_* flags: fsopen, fsconfig, fsmount, move_mount */ \
   PLAN_STEP(MOUNT, "ssviisi") \
   /* fd of a detached tree, attributes set<<32|clear, recursive attributes set<<32|clear, MS_* propagation or 0, \
-   * destination, BIND_* flags */ \
-  PLAN_STEP(BIND, "fiiisi") \
+   * destination, BIND_* flags, without a descriptor: the host path to clone in the namespace of init */ \
+  PLAN_STEP(BIND, "fiiisis") \
   /* path, mode with type, device number, uid, gid: an existing file must be the same device */ \
   PLAN_STEP(MKNOD, "siiii") \
   /* host path of a device, path: bind it (where mknod is impossible), S_IFMT | rdev it must have: type, rdev */ \
@@ -144,15 +144,17 @@ enum plan_op {
 #define PLAN_STEP(name, signature) PLAN_OP_##name,
   PLAN_STEPS
 #undef PLAN_STEP
-  PLAN_OP_END
+      PLAN_OP_END
 };
 
-#define PLAN_MOUNT_NO_DEV 1       /* reserved */
-#define PLAN_MOUNT_PROC 2         /* it is the procfs that writes go through from here on */
-#define PLAN_MOUNT_DEVPTS 4       /* it is the devpts of the console */
-#define PLAN_MOUNT_LEGACY 8       /* a parameter is too long for fsconfig: mount(2) on the destination's fd */
-#define PLAN_MOUNT_OPTIONAL 16    /* a failure of fsopen is no error */
-#define PLAN_BIND_NOFOLLOW 1      /* a last link of the destination is not followed */
+#define PLAN_MOUNT_NO_DEV 1    /* reserved */
+#define PLAN_MOUNT_PROC 2      /* it is the procfs that writes go through from here on */
+#define PLAN_MOUNT_DEVPTS 4    /* it is the devpts of the console */
+#define PLAN_MOUNT_LEGACY 8    /* a parameter is too long for fsconfig: mount(2) on the destination's fd */
+#define PLAN_MOUNT_OPTIONAL 16 /* a failure of fsopen is no error */
+#define PLAN_BIND_NOFOLLOW 1   /* a last link of the destination is not followed */
+#define PLAN_BIND_RECURSIVE 2  /* of a host path: with all that is mounted below it */
+#define PLAN_BIND_AGAIN 4      /* clone the attached directory once more: mountinfo is in the order of cloning */
 
 #define PLAN_PIVOT_ROOT 0
 #define PLAN_PIVOT_MOVE 1
@@ -162,46 +164,46 @@ enum plan_op {
 #define PLAN_STAGE_CREATE_RUNTIME 2 /* mounts are there: parent runs prestart and createRuntime hooks */
 
 /* Messages on the SOCK_SEQPACKET, both ways: this struct, then text (not NUL-terminated). */
-#define PLAN_MSG_STAGE 1   /* init → parent: value = stage */
-#define PLAN_MSG_GO 2      /* parent → init */
-#define PLAN_MSG_READY 3   /* init → parent: created */
-#define PLAN_MSG_START 4   /* start → init */
-#define PLAN_MSG_EXEC 5    /* init → start: execve comes next; end of file after it: it worked */
-#define PLAN_MSG_FAILED 6  /* init → parent or start: step number, errno, detail, text */
-#define PLAN_MSG_WARNING 7 /* init → parent: step number, errno, text; init goes on */
-#define PLAN_MSG_PID 8     /* init → parent: value = pid of the process that goes on */
+#define PLAN_MSG_STAGE 1    /* init → parent: value = stage */
+#define PLAN_MSG_GO 2       /* parent → init */
+#define PLAN_MSG_READY 3    /* init → parent: created */
+#define PLAN_MSG_START 4    /* start → init */
+#define PLAN_MSG_EXEC 5     /* init → start: execve comes next; end of file after it: it worked */
+#define PLAN_MSG_FAILED 6   /* init → parent or start: step number, errno, detail, text */
+#define PLAN_MSG_WARNING 7  /* init → parent: step number, errno, text; init goes on */
+#define PLAN_MSG_PID 8      /* init → parent: value = pid of the process that goes on */
 #define PLAN_MSG_LISTENER 9 /* init → parent or start: the seccomp listener comes with SCM_RIGHTS */
 
 struct plan_message {
   uint32_t kind;
-  uint32_t step;  /* index of the step, from 0 */
-  int32_t error;  /* errno */
+  uint32_t step;   /* index of the step, from 0 */
+  int32_t error;   /* errno */
   uint32_t detail; /* PLAN_AT_*: which call of the step */
   int64_t value;
 };
 
 /* detail of a failure: the call that was refused */
 #define PLAN_AT_NONE 0
-#define PLAN_AT_OPEN 1        /* openat2 */
+#define PLAN_AT_OPEN 1 /* openat2 */
 #define PLAN_AT_MKDIR 2
 #define PLAN_AT_FSOPEN 3
-#define PLAN_AT_FSCONFIG 4    /* text: the parameter */
+#define PLAN_AT_FSCONFIG 4 /* text: the parameter */
 #define PLAN_AT_FSMOUNT 5
-#define PLAN_AT_SETATTR 6     /* mount_setattr */
-#define PLAN_AT_MOVE 7        /* move_mount */
+#define PLAN_AT_SETATTR 6 /* mount_setattr */
+#define PLAN_AT_MOVE 7    /* move_mount */
 #define PLAN_AT_OPENTREE 8
 #define PLAN_AT_WRITE 9
-#define PLAN_AT_NOT_PROC 10   /* not a procfs */
-#define PLAN_AT_OCCUPIED 11   /* another file is there */
+#define PLAN_AT_NOT_PROC 10 /* not a procfs */
+#define PLAN_AT_OCCUPIED 11 /* another file is there */
 #define PLAN_AT_FORK 12
-#define PLAN_AT_HOOK_EXIT 13  /* value = wait status; text = its standard error */
+#define PLAN_AT_HOOK_EXIT 13 /* value = wait status; text = its standard error */
 #define PLAN_AT_HOOK_TIMEOUT 14
 #define PLAN_AT_HOOK_EXEC 15
 #define PLAN_AT_EXECVE 16
 #define PLAN_AT_LOOKUP 17
 #define PLAN_AT_CHOWN 18
 #define PLAN_AT_CHDIR 19
-#define PLAN_AT_OUTSIDE 20    /* the working directory is not inside the root */
+#define PLAN_AT_OUTSIDE 20 /* the working directory is not inside the root */
 #define PLAN_AT_SETGROUPS 21
 #define PLAN_AT_SETGID 22
 #define PLAN_AT_SETUID 23
@@ -211,6 +213,6 @@ struct plan_message {
 #define PLAN_AT_MKNOD 27
 #define PLAN_AT_PIVOT 28
 #define PLAN_AT_UMOUNT 29
-#define PLAN_AT_DECODE 30     /* the plan is broken */
+#define PLAN_AT_DECODE 30 /* the plan is broken */
 
 #endif

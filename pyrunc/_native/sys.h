@@ -47,10 +47,7 @@ static inline long sys6(long number, long a, long b, long c, long d, long e, lon
   register long x3 __asm__("x3") = d;
   register long x4 __asm__("x4") = e;
   register long x5 __asm__("x5") = f;
-  __asm__ volatile("svc 0"
-                   : "+r"(x0)
-                   : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
-                   : "memory");
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
   return x0;
 }
 
@@ -112,16 +109,16 @@ int memcmp(const void *left, const void *right, size_t size);
 size_t strlen(const char *text);
 
 _Noreturn static inline void sys_exit(int status) {
-  for (;;) SYS(exit_group, status);
+  for (;;)
+    SYS(exit_group, status);
 }
 
 static inline void sys_close(int fd) {
-  if (fd >= 0) SYS(close, fd);
+  if (fd >= 0)
+    SYS(close, fd);
 }
 
 /* fork: a child with its own copy of everything. pidfd: used with CLONE_PIDFD only. */
-static inline int sys_fork(uint64_t flags, int *pidfd) {
-  return (int)SYS(clone, flags | SIGCHLD_NUMBER, 0, pidfd);
-}
+static inline int sys_fork(uint64_t flags, int *pidfd) { return (int)SYS(clone, flags | SIGCHLD_NUMBER, 0, pidfd); }
 
 #endif

@@ -230,9 +230,7 @@ def _devices(directory: str, listed: list[dict[str, Any]], fresh: bool) -> None:
                     fds[allow] = posix.open(f"{directory}/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
                 posix.write(fds[allow], text.encode())
             except OSError as e:
-                raise files.refused(
-                    f"{directory}/{name}", text, e.errno or 0, _R + "devices"
-                ) from None
+                raise files.refused(f"{directory}/{name}", text, e.errno or 0, _R + "devices") from None
     finally:
         for fd in fds.values():
             posix.close(fd)

@@ -100,9 +100,7 @@ class LegacyCgroup(base.Cgroup):
             except OSError as e:
                 for fd in fds:
                     posix.close(fd)
-                raise base.cannot_join(
-                    place.mountpoint + self.path, "/tasks", e.errno or 0
-                ) from None
+                raise base.cannot_join(place.mountpoint + self.path, "/tasks", e.errno or 0) from None
         return fds
 
     def _main(self) -> str:

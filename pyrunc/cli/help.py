@@ -60,9 +60,7 @@ def parse(argv: list[str]) -> Parsed | int:
         option = getattr(error, "option_name", None)
         if option and "requires an argument" in text:
             text = f"flag needs an argument: {option}"
-        raise Usage(
-            f"Incorrect Usage: {text}", code="usage", hint=f"see `{where} --help`"
-        ) from error
+        raise Usage(f"Incorrect Usage: {text}", code="usage", hint=f"see `{where} --help`") from error
     except click.Abort:
         return 1
     except BrokenPipeError:
@@ -106,14 +104,10 @@ def _command(verb: table.Verb) -> click.Command:
         if len(args) < verb.least or (verb.most >= 0 and len(args) > verb.most):
             wanted = verb.arguments or "no arguments"
             raise click.UsageError(f"{verb.name} takes {wanted}, but {len(args)} were given")
-        return Parsed(
-            _plain(table.GLOBALS, above.params), verb.name, _plain(verb.options, values), args
-        )
+        return Parsed(_plain(table.GLOBALS, above.params), verb.name, _plain(verb.options, values), args)
 
     params = _params(verb.options)
-    params.append(
-        click.Argument(["args"], nargs=-1, type=click.UNPROCESSED, metavar=verb.arguments or None)
-    )
+    params.append(click.Argument(["args"], nargs=-1, type=click.UNPROCESSED, metavar=verb.arguments or None))
     command = _Command(
         verb.name,
         params=params,
@@ -175,9 +169,7 @@ def _param(option: table.Option) -> click.Parameter:
 
 def _plain(options: tuple[table.Option, ...], values: dict[str, Any]) -> dict[str, Any]:
     """click's values in the form that the fast parser gives them."""
-    return {
-        o.key: list(values[o.key]) if o.kind in ("list", "ints") else values[o.key] for o in options
-    }
+    return {o.key: list(values[o.key]) if o.kind in ("list", "ints") else values[o.key] for o in options}
 
 
 def _canonical(args: list[str], options: tuple[table.Option, ...], mixed: bool) -> list[str]:

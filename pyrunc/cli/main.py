@@ -115,9 +115,7 @@ def state_root(given: str) -> str:
     if given:
         root = absolute(given)
         if root == "/":
-            raise Error(
-                "--root must not be /", code="root", hint="give a directory of its own to --root"
-            )
+            raise Error("--root must not be /", code="root", hint="give a directory of its own to --root")
         return root
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"")
     if posix.geteuid() == 0:

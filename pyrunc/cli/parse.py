@@ -17,9 +17,7 @@ class Parsed:
 
     __slots__ = ("globals", "verb", "options", "args")
 
-    def __init__(
-        self, globals: dict[str, Any], verb: str, options: dict[str, Any], args: list[str]
-    ) -> None:
+    def __init__(self, globals: dict[str, Any], verb: str, options: dict[str, Any], args: list[str]) -> None:
         self.globals = globals
         self.verb = verb
         self.options = options

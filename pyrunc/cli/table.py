@@ -102,9 +102,7 @@ GLOBALS = (
 )
 
 _BUNDLE = Option("bundle", "b", "value", "directory that holds config.json", "DIR", ".")
-_CONSOLE = Option(
-    "console-socket", "", "value", "unix socket that receives the terminal's master", "PATH"
-)
+_CONSOLE = Option("console-socket", "", "value", "unix socket that receives the terminal's master", "PATH")
 _PID_FILE = Option("pid-file", "", "value", "write the process id to FILE", "FILE")
 _PRESERVE = Option("preserve-fds", "", "int", "pass on file descriptors 3 to 2+N", "N", 0)
 _DETACH = Option("detach", "d", "flag", "do not wait for the process")

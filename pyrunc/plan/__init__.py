@@ -41,15 +41,19 @@ class Step:
 
 
 class FdRequest:
-    """A descriptor that the parent opens before init starts. ``value``: host path or cgroup number."""
+    """A descriptor that the parent opens before init starts. ``value``: host path or cgroup number.
 
-    __slots__ = ("kind", "value", "path", "nstype")
+    ``id_maps``: the text of uid_map and gid_map for an id-mapped tree, and whether all below is mapped too.
+    """
+
+    __slots__ = ("kind", "value", "path", "nstype", "id_maps")
 
     def __init__(self, kind: int, value: str, path: str, nstype: int) -> None:
         self.kind = kind
         self.value = value
         self.path = path
         self.nstype = nstype
+        self.id_maps: tuple[str, str, bool] | None = None
 
 
 class Host:
@@ -141,9 +145,7 @@ class _Encoder:
         self.blob: list[bytes] = [bytes(padding)]
         self.size = start + padding
 
-    def encode(
-        self, control: int, listener: int, watch: int, preserve: int, ignored: int
-    ) -> bytes:
+    def encode(self, control: int, listener: int, watch: int, preserve: int, ignored: int) -> bytes:
         steps = []
         for step in self.plan.steps:
             values = [0, 0, 0, 0, 0, 0, 0]

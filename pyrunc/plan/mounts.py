@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pyrunc.plan import FD_TREE, FD_TREE_RECURSIVE, opcodes
+from pyrunc.plan.namespaces import id_map
 from pyrunc.vocabulary.mount_options import (
     ATTRIBUTES,
     BINDS,
+    MS_PRIVATE,
     MS_REC,
     MS_SLAVE,
+    MS_UNBINDABLE,
     NODEV,
     NOEXEC,
     NOSUID,
@@ -16,7 +19,7 @@ from pyrunc.vocabulary.mount_options import (
     RECURSIVE,
     SUPERBLOCK,
 )
-from pyrunc.vocabulary.namespaces import CLONE_NEWCGROUP, CLONE_NEWNS
+from pyrunc.vocabulary.namespaces import CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.spec import Object, Spec
 
+_NO_FD = -1  # PLAN_NO_FD
 # File systems of the kernel's own: read-only is a matter of the mount, not of their one superblock.
 _VIRTUAL = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
 
@@ -31,11 +35,11 @@ _VIRTUAL = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
 class Options:
     """The options of one mount, sorted into what the kernel wants to know where."""
 
-    __slots__ = ("set", "clear", "rset", "rclear", "propagation", "bind", "parameters")
+    __slots__ = ("set", "clear", "rset", "rclear", "propagation", "bind", "parameters", "idmap")
 
     def __init__(self, mount: Object) -> None:
         self.set = self.clear = self.rset = self.rclear = self.propagation = 0
-        self.bind = ""
+        self.bind = self.idmap = ""
         self.parameters: list[str] = []
         for option in mount.texts("options"):
             if option in ATTRIBUTES:
@@ -54,7 +58,7 @@ class Options:
                 self.rset = self.rset & ~off & ~on | on
                 self.rclear = self.rclear & ~on | off
             elif option in ("idmap", "ridmap"):
-                raise mount.refuse("options", "id-mapped mounts are not supported yet")
+                self.idmap = option
             elif option != "tmpcopyup":
                 self.parameters.append(option)
 
@@ -64,12 +68,11 @@ def mounts(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None:
     for mount in spec.children("mounts"):
         if not mount.text("destination"):
             raise mount.refuse("destination", "missing")
-        for key in ("uidMappings", "gidMappings"):
-            if mount.children(key):
-                raise mount.refuse(key, "id-mapped mounts are not supported yet")
         options = Options(mount)
         if options.bind:
-            _bind(plan, mount, host, options)
+            _bind(plan, mount, host, namespaces, options, _id_maps(mount, spec, options))
+        elif _id_maps(mount, spec, options):
+            raise mount.refuse("options", "only binds can be id-mapped")
         elif mount.text("type") == "cgroup":
             _cgroup(plan, mount, host, namespaces, options)
         else:
@@ -112,35 +115,82 @@ def _mount(
     )
 
 
-def _bind(plan: Plan, mount: Object, host: Host, options: Options) -> None:
+def _id_maps(mount: Object, spec: Spec, options: Options) -> tuple[str, str, bool] | None:
+    """The mount's own mappings, or with `idmap` alone those of the container's user namespace."""
+    uids, gids = id_map(mount, "uidMappings"), id_map(mount, "gidMappings")
+    if bool(uids) != bool(gids):
+        raise mount.refuse("uidMappings", "uidMappings and gidMappings need each other")
+    if options.idmap and not uids:
+        uids, gids = id_map(spec.linux, "uidMappings"), id_map(spec.linux, "gidMappings")
+        if not uids:
+            raise mount.refuse("options", "idmap needs mappings, or a user namespace that has them")
+    return (uids, gids, options.idmap == "ridmap") if uids else None
+
+
+def _bind(
+    plan: Plan,
+    mount: Object,
+    host: Host,
+    namespaces: Namespaces,
+    options: Options,
+    id_maps: tuple[str, str, bool] | None,
+) -> None:
     source = mount.text("source")
     if not source:
         raise mount.refuse("source", "missing")
     if source[0] != "/":
         source = f"{host.bundle}/{source}"
+    destination = mount.text("destination")
+    own = namespaces.new & CLONE_NEWNS and not namespaces.has(CLONE_NEWUSER)
+    if own and not id_maps and options.propagation & (MS_PRIVATE | MS_UNBINDABLE):
+        # No peer of the host's is wanted, so init can clone it itself: mountinfo, which is in the
+        # order of cloning, then has the listed order.
+        flags = opcodes.BIND_RECURSIVE if options.bind == "rbind" else 0
+        _bind_step(plan, mount, _NO_FD, destination, options, flags, source)
+        return
     kind = FD_TREE_RECURSIVE if options.bind == "rbind" else FD_TREE
-    _add_bind(plan, mount, kind, source, mount.text("destination"), options)
+    flags = opcodes.BIND_AGAIN if own and options.propagation else 0
+    _add_bind(plan, mount, kind, source, destination, options, flags)
+    plan.fds[-1].id_maps = id_maps
 
 
 def _add_bind(
-    plan: Plan, mount: Object, kind: int, source: str, destination: str, options: Options
+    plan: Plan,
+    mount: Object,
+    kind: int,
+    source: str,
+    destination: str,
+    options: Options,
+    flags: int = 0,
+) -> None:
+    tree = plan.fd(kind, source, f"{mount.path}.source")
+    _bind_step(plan, mount, tree, destination, options, flags)
+
+
+def _bind_step(
+    plan: Plan,
+    mount: Object,
+    tree: int,
+    destination: str,
+    options: Options,
+    flags: int,
+    source: str = "",
 ) -> None:
     plan.add(
         opcodes.BIND,
-        plan.fd(kind, source, f"{mount.path}.source"),
+        tree,
         options.set << 32 | options.clear,
         options.rset << 32 | options.rclear,
         # The tree is cloned in the host's namespace: without a word about it, it must not stay a peer.
         options.propagation or MS_SLAVE | MS_REC,
         destination,
-        0,
+        flags,
+        source,
         path=mount.path,
     )
 
 
-def _cgroup(
-    plan: Plan, mount: Object, host: Host, namespaces: Namespaces, options: Options
-) -> None:
+def _cgroup(plan: Plan, mount: Object, host: Host, namespaces: Namespaces, options: Options) -> None:
     """A cgroup mount shows the container's own cgroups; on v1 a tmpfs with one for each hierarchy."""
     destination = mount.text("destination")
     source = mount.text("source") or "cgroup"

@@ -15,7 +15,7 @@ from pyrunc.vocabulary.namespaces import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.plan import Host, Plan
-    from pyrunc.spec import Spec
+    from pyrunc.spec import Object, Spec
 
 
 class Namespaces:
@@ -95,10 +95,10 @@ def enter_namespaces(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces)
         plan.add(opcodes.LOOPBACK, path="linux.namespaces")
 
 
-def id_map(spec: Spec, key: str) -> str:
-    """The text for /proc/PID/uid_map or gid_map: user_namespaces(7)."""
+def id_map(owner: Object, key: str) -> str:
+    """The text for /proc/PID/uid_map or gid_map: user_namespaces(7). ``owner``: linux, or a mount."""
     lines = []
-    for item in spec.linux.children(key):
+    for item in owner.children(key):
         inside, outside = item.required_number("containerID"), item.required_number("hostID")
         lines.append(f"{inside} {outside} {item.required_number('size', 1)}\n")
     return "".join(lines)
@@ -110,7 +110,7 @@ def _join(plan: Plan, joined: tuple[int, str, str]) -> None:
 
 
 def _check_maps(spec: Spec, namespaces: Namespaces) -> None:
-    uids, gids = id_map(spec, "uidMappings"), id_map(spec, "gidMappings")
+    uids, gids = id_map(spec.linux, "uidMappings"), id_map(spec.linux, "gidMappings")
     if namespaces.new & CLONE_NEWUSER:
         if not uids or not gids:
             raise spec.linux.refuse("uidMappings", "a new user namespace needs mappings")

@@ -59,6 +59,8 @@ MOUNT_DEVPTS = 4
 MOUNT_LEGACY = 8
 MOUNT_OPTIONAL = 16
 BIND_NOFOLLOW = 1
+BIND_RECURSIVE = 2
+BIND_AGAIN = 4
 PIVOT_ROOT = 0
 PIVOT_MOVE = 1
 PIVOT_CHROOT = 2
@@ -167,7 +169,7 @@ SIGNATURES: dict[int, str] = {
     9: "i",
     10: "fs",
     11: "ssviisi",
-    12: "fiiisi",
+    12: "fiiisis",
     13: "siiii",
     14: "ssii",
     15: "ssi",

@@ -31,9 +31,7 @@ ATTRIBUTES: dict[str, tuple[int, int]] = {
     "nosymfollow": (NOSYMFOLLOW, 0),
     "symfollow": (0, NOSYMFOLLOW),
 }
-RECURSIVE: dict[str, tuple[int, int]] = {
-    "r" + name: value for name, value in ATTRIBUTES.items()
-}
+RECURSIVE: dict[str, tuple[int, int]] = {"r" + name: value for name, value in ATTRIBUTES.items()}
 
 PROPAGATION: dict[str, int] = {
     "private": MS_PRIVATE,

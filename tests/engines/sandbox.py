@@ -21,9 +21,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 RUNTIME = Path(os.environ.get("OCI_RUNTIME") or REPO / ".venv" / "bin" / "pyrunc")
 BUSYBOX = Path("/bin/busybox")
-APPLETS = (
-    "sh echo cat id sleep true false ls ps env hostname mount stty tty kill touch pwd test grep wc"
-)
+APPLETS = "sh echo cat id sleep true false ls ps env hostname mount stty tty kill touch pwd test grep wc"
 
 NAMESPACES = ("unshare", "-m", "-n", "-p", "-f", "--kill-child", "--mount-proc")
 SETUP = """

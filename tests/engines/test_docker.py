@@ -13,9 +13,7 @@ import pytest
 from .sandbox import BUSYBOX, RUNTIME, Sandbox, busybox_image
 
 pytestmark = [
-    pytest.mark.skipif(
-        not shutil.which(name), reason=f"{name} is not installed (docker.io, containerd)"
-    )
+    pytest.mark.skipif(not shutil.which(name), reason=f"{name} is not installed (docker.io, containerd)")
     for name in ("docker", "dockerd", "containerd", "ctr", "containerd-shim-runc-v2")
 ] + [pytest.mark.skipif(not BUSYBOX.exists(), reason="busybox-static is not installed")]
 
@@ -179,9 +177,7 @@ def test_ctr(docker: Docker) -> None:
     assert done.returncode == 0, done.stderr
     run = ["--runtime", "io.containerd.runc.v2", "--runc-binary", str(RUNTIME)]
     run += ["--cgroup", f"/{docker.sandbox.name}/ctr", "docker.io/library/busybox:test"]
-    done = docker.ctr(
-        "run", "--rm", *run, f"{docker.sandbox.name}-ctr", "sh", "-c", "echo hello; exit 3"
-    )
+    done = docker.ctr("run", "--rm", *run, f"{docker.sandbox.name}-ctr", "sh", "-c", "echo hello; exit 3")
     assert (done.stdout, done.returncode) == ("hello\n", 3), done.stderr
     done = docker.ctr("run", "-d", *run, f"{docker.sandbox.name}-bg", "sleep", "100")
     assert done.returncode == 0, done.stderr

@@ -117,9 +117,7 @@ def test_run_on_a_terminal(podman: Podman) -> None:
 def test_run_with_memory_and_pids_limits(podman: Podman) -> None:
     name = podman.background("sleep", "100")
     assert podman("rm", "-f", "-t", "0", name).returncode == 0
-    done = podman.run(
-        "--rm", "--memory", "64m", "--pids-limit", "50", IMAGE, "cat", "/proc/self/cgroup"
-    )
+    done = podman.run("--rm", "--memory", "64m", "--pids-limit", "50", IMAGE, "cat", "/proc/self/cgroup")
     assert done.returncode == 0, done.stderr
 
 
@@ -196,10 +194,7 @@ def test_rm_force_leaves_nothing(podman: Podman) -> None:
     identity = podman("inspect", "--format", "{{.Id}}", name).stdout.strip()
     done = podman("rm", "-f", "-t", "0", name)
     assert done.returncode == 0, done.stderr
-    assert (
-        podman.sandbox.run("sh", "-c", f"find /sys/fs/cgroup -name '*libpod-{identity}'").stdout
-        == ""
-    )
+    assert podman.sandbox.run("sh", "-c", f"find /sys/fs/cgroup -name '*libpod-{identity}'").stdout == ""
     assert podman.sandbox.run("ls", f"/run/{RUNTIME.name}").stdout.split() == []
 
 

@@ -234,9 +234,7 @@ class Runtime:
         self.root = tmp / "state"
         self.containers: list[Container] = []
 
-    def __call__(
-        self, *args: str, stdout: Any = None, prefix: tuple[str, ...] = (), **kwargs: Any
-    ) -> Result:
+    def __call__(self, *args: str, stdout: Any = None, prefix: tuple[str, ...] = (), **kwargs: Any) -> Result:
         """Call the runtime, by the command `prefix` if there is one.
 
         Output goes to files: a container may outlive the call.

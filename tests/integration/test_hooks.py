@@ -21,8 +21,7 @@ def log_hooks(container: Container) -> Path:
     """Let every hook of the runtime's namespace write its name to the returned file."""
     log = container.bundle / "log"
     container.config["hooks"] = {
-        name: [hook(f"echo {name}{number} >> {log}") for number in (1, 2)]
-        for name in [*BEFORE, *AFTER]
+        name: [hook(f"echo {name}{number} >> {log}") for number in (1, 2)] for name in [*BEFORE, *AFTER]
     }
     return log
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,24 @@ def test_dev_symlinks(runtime: Runtime) -> None:
     fds = [f"/proc/self/fd{end}" for end in ("", "/0", "/1", "/2")]
     assert links[:4] == fds
     assert links[4] in ("pts/ptmx", "/dev/pts/ptmx")
+
+
+def test_id_mapped_bind(runtime: Runtime, tmp_path: Path) -> None:
+    """The file's owner 1000:1000 is shown as the mount's own mappings say."""
+    peers_differ("runc", "crun", why="their Debian versions know id-mapped mounts partly or not at all")
+    source = tmp_path / "volume"
+    source.mkdir()
+    (source / "file").touch()
+    os.chown(source / "file", 1000, 1000)
+    container = runtime.sh("stat -c %u:%g /volume/file")
+    container.config["mounts"].append(
+        {
+            "destination": "/volume",
+            "type": "bind",
+            "source": str(source),
+            "options": ["bind", "idmap"],
+            "uidMappings": [{"containerID": 1000, "hostID": 5, "size": 1}],
+            "gidMappings": [{"containerID": 1000, "hostID": 6, "size": 1}],
+        }
+    )
+    assert container.run().ok().lines == ["5:6"]

@@ -138,9 +138,7 @@ def test_device_rules() -> None:
     assert devices.rules([]) == []
     everything = devices.rules([{"allow": True, "access": "rwm"}])
     assert devices.allows_all(everything)
-    assert devices.devices_program(everything)[-16:] == bytes.fromhex(
-        "b70000000100000095" + "00" * 7
-    )
+    assert devices.devices_program(everything)[-16:] == bytes.fromhex("b70000000100000095" + "00" * 7)
     assert devices.line(everything[0]) == "a"
     assert devices.line((True, "c", 136, -1, "rwm")) == "c 136:* rwm"
     both = devices.rules([{"allow": False, "type": "a", "major": 5, "access": "r"}])

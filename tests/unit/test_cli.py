@@ -327,9 +327,7 @@ def test_state_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_text_of_an_error() -> None:
-    error = errors.Error(
-        "mount /proc: refused by mount_setattr", errno=1, path="mounts[0]", hint="do this"
-    )
+    error = errors.Error("mount /proc: refused by mount_setattr", errno=1, path="mounts[0]", hint="do this")
     assert report.render(error) == (
         "mount /proc: refused by mount_setattr [EPERM] (mounts[0])\nhint: do this"
     )
@@ -343,9 +341,7 @@ def test_text_of_an_error() -> None:
     ]
 
 
-def test_json_log_is_one_object(
-    calls: Calls, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_json_log_is_one_object(calls: Calls, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     calls.result = errors.NotFound("container does not exist", hint='see "list"')
     log = tmp_path / "log"
     line = f"--root /r --log {log} --log-format json start c"
@@ -364,9 +360,7 @@ def test_usage_errors_are_logged(tmp_path: Path) -> None:
     assert json.loads(log.read_text())["msg"].startswith("Incorrect Usage: ")
 
 
-def test_log_as_text_and_warnings(
-    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_log_as_text_and_warnings(calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log"
     assert run(f"--root /r --log {log} start c") == 0
     report.warn("quiet")
@@ -377,9 +371,7 @@ def test_log_as_text_and_warnings(
     assert re.fullmatch(r'time="[^"]+Z" level=warning msg="loud"\n', log.read_text())
 
 
-def test_log_that_cannot_be_opened(
-    calls: Calls, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_log_that_cannot_be_opened(calls: Calls, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(f"--root /r --log {tmp_path}/no/log start c") == 1
     assert "no such file or directory [ENOENT]" in capfd.readouterr().err
     assert not calls

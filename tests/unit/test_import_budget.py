@@ -66,9 +66,7 @@ def check(modules: set[str]) -> None:
     assert not ours & SLOW
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("pyrunc.lifecycle") is None, reason="lifecycle is not there yet"
-)
+@pytest.mark.skipif(importlib.util.find_spec("pyrunc.lifecycle") is None, reason="lifecycle is not there yet")
 @pytest.mark.parametrize(
     "line",
     ["start missing", "state missing", "kill missing KILL", "delete missing", "delete -f missing"],

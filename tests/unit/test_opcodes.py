@@ -19,9 +19,7 @@ def load_build() -> ModuleType:
 
 def test_opcodes_are_current() -> None:
     header = (ROOT / "pyrunc/_native/plan.h").read_text()
-    assert (ROOT / "pyrunc/plan/opcodes.py").read_text() == load_build().opcodes(header), (
-        "run make opcodes"
-    )
+    assert (ROOT / "pyrunc/plan/opcodes.py").read_text() == load_build().opcodes(header), "run make opcodes"
 
 
 def test_numbers_signatures_and_constants() -> None:

@@ -221,9 +221,7 @@ def _in_child(bpf: bytes, getppid: int, new: int) -> int:
     libc.syscall.restype = ctypes.c_long
     number = {"x86_64": 110}.get(os.uname().machine, 173)
     buffer = ctypes.create_string_buffer(bpf, len(bpf))
-    program = ctypes.create_string_buffer(
-        struct.pack("@HP", len(bpf) // 8, ctypes.addressof(buffer))
-    )
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(bpf) // 8, ctypes.addressof(buffer)))
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -307,9 +305,7 @@ def _as_fifo(path: Path) -> None:
         lambda path: path.parent.chmod(0o755),
     ],
 )
-def test_a_spoilt_entry_is_not_used(
-    spoil: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_spoilt_entry_is_not_used(spoil: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = poisoned(monkeypatch)
     cache = tmp_path / "cache"
     good = seccomp.load_or_compile(deny(rule("read")), str(cache))
@@ -347,7 +343,5 @@ def test_a_hit_imports_nothing_slow(tmp_path: Path) -> None:
         f"seccomp.load_or_compile({deny(rule('read'))!r}, sys.argv[2])\n"
         "sys.exit(' '.join({'os', 'ctypes', 'json', 'hashlib'} & set(sys.modules)) or 0)"
     )
-    pid = os.posix_spawn(
-        sys.executable, [sys.executable, "-I", "-S", "-c", script, here, cache], os.environ
-    )
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", script, here, cache], os.environ)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
