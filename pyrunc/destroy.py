@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrunc.state import State
+    from pyrunc.state_directory import State
 
 _WAIT = 10_000  # milliseconds
 

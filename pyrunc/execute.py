@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc import state as states
-from pyrunc.create import (
+from pyrunc import state_directory as states
+from pyrunc.creation import (
     config_error,
     connect_console,
     seccomp_filter,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.plan import Plan
-    from pyrunc.state import State
+    from pyrunc.state_directory import State
 
 
 def execute_process(

@@ -28,7 +28,7 @@ from pyrunc.plan import (
     opcodes,
 )
 from pyrunc.processes import SIGKILL, exit_status, look, open_pidfd, reap, send
-from pyrunc.state import read_file
+from pyrunc.state_directory import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

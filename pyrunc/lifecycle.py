@@ -2,14 +2,14 @@
 
 runtime.md, Lifecycle. ``root`` is always the state root (a directory), ``id`` the container's. Everything
 raises pyrunc.errors.Error; what was begun is undone when it fails. The stages themselves live next door:
-creating (``create.py``), ending (``destroy.py``), a process in a running container (``execute.py``).
+creating (``creation.py``), ending (``destroy.py``), a process in a running container (``execute.py``).
 """
 
 from __future__ import annotations
 
 import posix
 
-from pyrunc import state as states
+from pyrunc import state_directory as states
 from pyrunc.errors import Error, NotFound, WrongStatus
 from pyrunc.processes import SIGKILL, look, open_pidfd, send
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.cgroup.base import Cgroup
-    from pyrunc.state import State
+    from pyrunc.state_directory import State
 
 _INIT_NAME = b"pyrunc-init"
 
@@ -37,7 +37,7 @@ def create(
     rootless: str = "auto",
 ) -> None:
     """Make the container, all but its program. It waits for ``start``."""
-    from pyrunc.create import Options, create_container
+    from pyrunc.creation import Options, create_container
 
     options = Options(console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, False)
     create_container(root, id, bundle, options).close()
@@ -48,7 +48,7 @@ def start(root: str, id: str) -> None:
 
     A program that can't be executed and a failing startContainer or poststart hook are errors of start.
     """
-    from pyrunc.start import start_container
+    from pyrunc.starting import start_container
 
     start_container(root, id)
 
@@ -69,8 +69,8 @@ def run(
     keep: bool = False,
 ) -> int:
     """create, start and, unless detached, wait and delete. Returns the exit status of the program."""
-    from pyrunc.create import Options
-    from pyrunc.run import run_container
+    from pyrunc.creation import Options
+    from pyrunc.running import run_container
 
     options = Options(
         console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, not detach

@@ -6,7 +6,7 @@ import _signal  # type: ignore[import-not-found]
 import posix
 import select
 
-from pyrunc.state import read_file
+from pyrunc.state_directory import read_file
 
 SIGKILL = 9
 

@@ -6,7 +6,7 @@ import _socket
 import _struct
 import posix
 
-from pyrunc import state as states
+from pyrunc import state_directory as states
 from pyrunc.destroy import destroy, poststop, remembered
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.lifecycle import status_of
@@ -14,7 +14,7 @@ from pyrunc.lifecycle import status_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.spec import Spec
-    from pyrunc.state import State
+    from pyrunc.state_directory import State
 
 _MESSAGE = _struct.Struct("<IIiIq")
 _START, _EXEC, _FAILED, _LISTENER = 4, 5, 6, 9  # PLAN_MSG_* of plan.h
@@ -123,7 +123,7 @@ def _hand_over(state: State, fd: int) -> None:
 
 def _failed(state: State, data: bytes) -> Error:
     """The step is known by its number: the plan is compiled again from the remembered configuration."""
-    from pyrunc.create import recompile
+    from pyrunc.creation import recompile
     from pyrunc.explain import step_failed
     from pyrunc.launch import Message
     from pyrunc.plan import opcodes

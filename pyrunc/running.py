@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fcntl
 
-from pyrunc.create import create_container
+from pyrunc.creation import create_container
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
-from pyrunc.start import after_start
+from pyrunc.starting import after_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-    from pyrunc.create import Created, Options
+    from pyrunc.creation import Created, Options
 
 
 def run_container(root: str, id: str, bundle: str, options: Options, detach: bool, keep: bool) -> int:

@@ -11,7 +11,7 @@ import posix
 import time
 
 from pyrunc import cgroup as cgroups
-from pyrunc import state as states
+from pyrunc import state_directory as states
 from pyrunc.cli.report import warn
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import ConfigError, Error
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyrunc.plan import Plan
     from pyrunc.seccomp import Filter
     from pyrunc.spec import Object
-    from pyrunc.state import State
+    from pyrunc.state_directory import State
 
 
 class Options:
