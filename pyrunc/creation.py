@@ -139,6 +139,7 @@ class _Creation:
         record["created"] = _now()
         record["annotations"] = self.spec.mapping("annotations")
         record["cgroup"] = self.cgroup.record()
+        record["freezer"] = self.cgroup.freezer_file()
         record["mounts"] = self.plan.host_mounts
         record["no_pivot"] = self.options.no_pivot
         record["new_keyring"] = self.options.new_keyring

@@ -5,7 +5,6 @@ from __future__ import annotations
 import posix
 
 from pyrunc.errors import Error
-from pyrunc.hooks import failures
 from pyrunc.processes import SIGKILL, open_pidfd, send, wait_end
 from pyrunc.spec import Refused, Spec
 
@@ -49,6 +48,7 @@ def poststop(spec: Spec | None, state: State) -> None:
     if spec is None or not spec.child("hooks").children("poststop"):
         return
     from pyrunc.cli.report import warn
+    from pyrunc.hooks import failures
 
     bundle = state.record.get("bundle", "")
     for error in failures(spec, "poststop", state.id, "stopped", 0, bundle):

@@ -195,7 +195,7 @@ def status_of(found: State) -> str:
         return "creating" if record.get("status") == "creating" and _is_locked(found) else "stopped"
     if record["status"] == "creating":
         return "creating"
-    if record.get("cgroup") and cgroup_of(found).frozen():
+    if _is_frozen(record.get("freezer", "")):
         return "paused"
     # `start` killed between the release and the record: then the name of the process tells.
     if record["status"] == "created" and seen.name == _INIT_NAME:
@@ -225,6 +225,16 @@ def cgroup_of(found: State) -> Cgroup:
     from pyrunc.cgroup import restore
 
     return restore(found.record["cgroup"])
+
+
+def _is_frozen(file: str) -> bool:
+    """The word of cgroup v1, or the number of v2, in the freezer's file."""
+    if not file:
+        return False
+    try:
+        return states.read_file(file).strip() in (b"FROZEN", b"FREEZING", b"1")
+    except OSError:
+        return False
 
 
 def _signal_all(found: State, signal: int) -> bool:

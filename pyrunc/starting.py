@@ -7,7 +7,6 @@ import _struct
 import posix
 
 from pyrunc import state_directory as states
-from pyrunc.destroy import destroy, poststop, remembered
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.lifecycle import status_of
 
@@ -40,6 +39,8 @@ def start_container(root: str, id: str) -> None:
 
 def after_start(state: State, spec: Spec | None = None) -> None:
     """poststart hooks. From 1.3 on one that fails ends the container; before, it is a warning."""
+    from pyrunc.destroy import destroy, poststop, remembered
+
     spec = spec or remembered(state)
     if spec is None or not spec.child("hooks").children("poststart"):
         return
@@ -114,6 +115,7 @@ def _release(state: State, connection: _socket.socket) -> None:
 
 
 def _hand_over(state: State, fd: int) -> None:
+    from pyrunc.destroy import remembered
     from pyrunc.listener import hand_over
 
     spec = remembered(state)
@@ -124,6 +126,7 @@ def _hand_over(state: State, fd: int) -> None:
 def _failed(state: State, data: bytes) -> Error:
     """The step is known by its number: the plan is compiled again from the remembered configuration."""
     from pyrunc.creation import recompile
+    from pyrunc.destroy import destroy, poststop
     from pyrunc.explain import step_failed
     from pyrunc.launch import Message
     from pyrunc.plan import opcodes

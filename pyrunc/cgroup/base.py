@@ -77,6 +77,10 @@ class Cgroup:
     def frozen(self) -> bool:
         raise NotImplementedError
 
+    def freezer_file(self) -> str:
+        """The file that tells whether it is frozen; "" without a freezer. `state` reads it without us."""
+        raise NotImplementedError
+
     def remove(self) -> None:
         """Remove what ``create`` made, and whatever the container made inside."""
         raise NotImplementedError

@@ -6,7 +6,7 @@ import errno
 import posix
 import time
 
-from pyrunc.cgroup import base, files, limits_v1
+from pyrunc.cgroup import base, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class LegacyCgroup(base.Cgroup):
         return [(p.controllers, p.mountpoint, self.path) for p in self.places]
 
     def create(self, resources: Resources) -> None:
+        from pyrunc.cgroup import limits_v1
+
         limits_v1.refuse_impossible(resources, self.paths())
         fresh = True
         for place in self.places:
@@ -63,6 +65,8 @@ class LegacyCgroup(base.Cgroup):
 
     def _make(self, place: Place) -> bool:
         """Make the directory; False when it was there."""
+        from pyrunc.cgroup import limits_v1
+
         leaf = place.mountpoint + self.path
         made = False
         for directory in files.chain(place.made, leaf):
@@ -86,6 +90,8 @@ class LegacyCgroup(base.Cgroup):
         return found
 
     def update(self, resources: Resources) -> None:
+        from pyrunc.cgroup import limits_v1
+
         limits_v1.refuse_impossible(resources, self.paths())
         changed = {key: value for key, value in resources.items() if key != "devices"}
         limits_v1.apply(changed, self.paths(), self._made_directories(), update=True)
@@ -164,12 +170,14 @@ class LegacyCgroup(base.Cgroup):
         if directory is not None:
             files.put(directory + "/freezer.state", "THAWED", "")
 
-    def frozen(self) -> bool:
+    def freezer_file(self) -> str:
         directory = self.paths().get("freezer")
-        if directory is None:
-            return False
+        return directory + "/freezer.state" if directory else ""
+
+    def frozen(self) -> bool:
+        file = self.freezer_file()
         try:
-            return files.read(directory + "/freezer.state").strip() != "THAWED"
+            return bool(file) and files.read(file).strip() != "THAWED"
         except OSError:
             return False
 

@@ -116,9 +116,12 @@ class UnifiedCgroup(base.Cgroup):
     def thaw(self) -> None:
         files.put(self.directory + "/cgroup.freeze", "0", "")
 
+    def freezer_file(self) -> str:
+        return self.directory + "/cgroup.freeze"
+
     def frozen(self) -> bool:
         try:
-            return files.read(self.directory + "/cgroup.freeze").strip() == "1"
+            return files.read(self.freezer_file()).strip() == "1"
         except OSError:
             return False
 
