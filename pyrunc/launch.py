@@ -274,8 +274,11 @@ def spawn(
 
 
 def ignored() -> int:
-    """The signals that this process ignores, as a mask: bit n-1 is signal n. No system call is made."""
-    mask = 0
+    """The signals that this process ignores, as a mask: bit n-1 is signal n. No system call is made.
+
+    Of the two that the C library keeps for itself Python knows nothing; some callers leave them ignored.
+    """
+    mask = 1 << 31 | 1 << 32
     for number in range(1, 65):
         if _signal.getsignal(number) == _signal.SIG_IGN:
             mask |= 1 << number - 1

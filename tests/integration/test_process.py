@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -146,3 +147,19 @@ def test_sysctl(runtime: Runtime) -> None:
     container = runtime.container("/bin/cat", "/proc/sys/net/ipv4/ip_default_ttl")
     container.config["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
     assert container.run().ok().stdout == "77\n"
+
+
+def test_signals_of_the_c_library_are_reset(runtime: Runtime) -> None:
+    """Signals 32 and 33 can be ignored by a caller, though no C library says so."""
+    ignore = "import ctypes,os,sys; a=(ctypes.c_uint64*4)(1,0,0,0); l=ctypes.CDLL(None); "
+    ignore += "[l.syscall(13,n,a,None,8) for n in (32,33)]; os.execv(sys.argv[1],sys.argv[1:])"
+    container = runtime.container("/bin/cat", "/proc/self/status")
+    container.write()
+    done = runtime(
+        "run",
+        "--bundle",
+        str(container.bundle),
+        container.id,
+        prefix=(sys.executable, "-c", ignore),
+    )
+    assert int(status_field(done.ok().stdout, "SigIgn"), 16) == 0
