@@ -46,6 +46,8 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 
 run: build
 	sh scripts/demo.sh
+	-$(call apt,mmdebstrap)
+	sh scripts/demo_debian.sh
 
 test: build
 	$(call apt,busybox-static)

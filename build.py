@@ -10,10 +10,12 @@ build.py --init           the C sources of pyrunc-init, one a line
 
 from __future__ import annotations
 
+import ast
 import marshal
 import re
 import sys
 from pathlib import Path
+from types import CodeType
 
 ROOT = Path(__file__).resolve().parent
 NATIVE = ROOT / "pyrunc" / "_native"
@@ -104,10 +106,41 @@ COLD = (
 )  # fmt: skip
 
 
+class Bare(ast.NodeTransformer):
+    """Takes out what only people and type checkers read: half of what the interpreter would load."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self.generic_visit(node)
+        node.returns = None
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        return ast.copy_location(ast.Pass(), node) if node.module == "__future__" else node
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return ast.copy_location(ast.Pass(), node)
+        self.generic_visit(node)
+        return node
+
+
+def compiled(file: Path) -> CodeType:
+    tree = ast.fix_missing_locations(Bare().visit(ast.parse(file.read_text())))
+    return compile(tree, str(file.relative_to(ROOT)), "exec", optimize=2, dont_inherit=True)
+
+
 def bundle() -> bytes:
     """The modules of the hot path, compiled for this interpreter (pyrunc/boot.py has the format)."""
-    boot = compile((ROOT / "pyrunc/boot.py").read_text(), "pyrunc/boot.py", "exec", optimize=2)
-    data = marshal.dumps(boot)
+    data = marshal.dumps(compiled(ROOT / "pyrunc" / "boot.py"))
     index = {}
     for file in sorted((ROOT / "pyrunc").rglob("*.py")):
         relative = file.relative_to(ROOT)
@@ -115,8 +148,7 @@ def bundle() -> bytes:
         name = ".".join((relative.parent if package else relative.with_suffix("")).parts)
         if name not in COLD:
             index[name] = (len(data), str(relative), package)
-            code = compile(file.read_text(), str(relative), "exec", optimize=2, dont_inherit=True)
-            data += marshal.dumps(code)
+            data += marshal.dumps(compiled(file))
     return data + marshal.dumps(index) + len(data).to_bytes(8, "little")
 
 

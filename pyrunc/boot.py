@@ -50,8 +50,4 @@ class Bundle:
 
 
 if __name__ == "boot":
-    # `from __future__ import annotations` would load a file for nothing; cli.main.enable_site undoes it.
-    future = type(sys)("__future__")
-    future.annotations = None  # type: ignore[attr-defined]
-    sys.modules["__future__"] = future
     sys.meta_path.insert(0, Bundle(bundle, site_dir))  # noqa: F821

@@ -84,8 +84,6 @@ def _internal(error: BaseException, debug: bool) -> Error:
 
 def enable_site() -> None:
     """Makes the packages next to pyrunc importable; only slow leaves need them."""
-    if not hasattr(sys.modules.get("__future__"), "division"):
-        sys.modules.pop("__future__", None)  # boot.py's stand-in
     site = sys.modules["pyrunc"].__path__[0].rpartition("/")[0]
     if site and site not in sys.path:
         sys.path.append(site)
