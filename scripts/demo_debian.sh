@@ -39,8 +39,8 @@ if [ ! -x "$rootfs/usr/bin/python3" ]; then
     mkdir -p "$here/build"
     printf '\n$ mmdebstrap --variant=minbase --include=python3 %s %s\n' "$SUITE" "${rootfs#"$here/"}"
     # shellcheck disable=SC2046 # the names of apt's files have no blanks
-    mmdebstrap --quiet --variant=minbase --include=python3 "$SUITE" "$rootfs.$$" $(sources) \
-        >"$work/log" 2>&1 </dev/null || skip "no packages of $SUITE: $(grep -Ei "could not|failed to fetch|not have a release" "$work/log" | head -n 1)"
+    mmdebstrap --variant=minbase --include=python3 "$SUITE" "$rootfs.$$" $(sources) \
+        >"$work/log" 2>&1 </dev/null || skip "$(sed -n "s/^E: //p" "$work/log" | head -n 1)"
     rm -rf --one-file-system "$rootfs"
     mv "$rootfs.$$" "$rootfs"
 fi
