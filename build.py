@@ -138,17 +138,36 @@ def compiled(file: Path) -> CodeType:
     return compile(tree, str(file.relative_to(ROOT)), "exec", optimize=2, dont_inherit=True)
 
 
+# What every verb loads, each after what it imports.
+CORE = (
+    "pyrunc.cli", "pyrunc.cli.table", "pyrunc.cli.parse", "pyrunc.errors", "pyrunc.cli.json_text",
+    "pyrunc.cli.report", "pyrunc.cli.main", "pyrunc.spec", "pyrunc.state_json",
+    "pyrunc.state_directory", "pyrunc.processes", "pyrunc.lifecycle", "pyrunc.cli.verbs",
+)  # fmt: skip
+HEAD = 98304  # bytes that the launcher's first read takes
+
+
 def bundle() -> bytes:
     """The modules of the hot path, compiled for this interpreter (pyrunc/boot.py has the format)."""
-    data = marshal.dumps(compiled(ROOT / "pyrunc" / "boot.py"))
-    index = {}
+    boot = marshal.dumps(compiled(ROOT / "pyrunc" / "boot.py"))
+    core: list[tuple[str, str, bool, CodeType]] = []
+    index: dict[str, tuple[int, str, bool]] = {}
+    rest = b""
     for file in sorted((ROOT / "pyrunc").rglob("*.py")):
         relative = file.relative_to(ROOT)
         package = relative.name == "__init__.py"
         name = ".".join((relative.parent if package else relative.with_suffix("")).parts)
-        if name not in COLD:
-            index[name] = (len(data), str(relative), package)
-            data += marshal.dumps(compiled(file))
+        if name in CORE:
+            core.append((name, str(relative), package, compiled(file)))
+        elif name not in COLD:
+            index[name] = (len(rest), str(relative), package)
+            rest += marshal.dumps(compiled(file))
+    core.sort(key=lambda module: CORE.index(module[0]))
+    data = (8 + len(boot)).to_bytes(8, "little") + boot + marshal.dumps(core)
+    if len(data) > HEAD:
+        raise SystemExit(f"the core of the bundle has {len(data)} bytes, the launcher reads {HEAD}")
+    index = {name: (len(data) + at, file, package) for name, (at, file, package) in index.items()}
+    data += rest
     return data + marshal.dumps(index) + len(data).to_bytes(8, "little")
 
 

@@ -23,17 +23,19 @@ enum {
 /* sys.argv is ["-c", SITE_DIR, arguments...]. The package is a bare module object with a path, so
  * that no directory is put on sys.path and pyrunc/__init__.py is not executed. */
 static const char BOOT[] = "import sys\n"
-                           "from posix import open,fstat,read,close\n"
+                           "from posix import open,read,close\n"
                            "s=sys.argv[1]\n"
                            "m=sys.modules['pyrunc']=type(sys)('pyrunc')\n"
                            "m.site_dir=s\n"
                            "m.__path__=[s+'/pyrunc']\n"
+                           "p=s+'/pyrunc/'+sys.implementation.cache_tag+'.bundle'\n"
                            "try:\n"
-                           " f=open(s+'/pyrunc/'+sys.implementation.cache_tag+'.bundle',0x80000)\n"
-                           " b=read(f,fstat(f).st_size)\n"
+                           " f=open(p,0x80000)\n"
+                           " b=read(f,98304)\n"
                            " close(f)\n"
                            " import marshal\n"
-                           " exec(marshal.loads(b),{'__name__':'boot','bundle':b,'site_dir':s})\n"
+                           " exec(marshal.loads(memoryview(b)[8:]),{'__name__':'boot','head':b,'path':p,"
+                           "'site_dir':s,'start':int.from_bytes(b[:8],'little')})\n"
                            "except OSError:pass\n"
                            "import pyrunc.cli.main\n"
                            "pyrunc.cli.main.main(sys.argv[2:])\n";
