@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def compile_container(spec: Spec, host: Host) -> Plan:
     """config.json → plan. Raises spec.Refused for a value that can't be accepted."""
     plan = Plan()
+    _refuse_unsupported(spec)
     namespaces = Namespaces(spec)
     enter_namespaces(plan, spec, host, namespaces)
     names(plan, spec, namespaces)
@@ -46,6 +47,13 @@ def compile_container(spec: Spec, host: Host) -> Plan:
     container_hooks(plan, spec, host, "startContainer")
     execute(plan, spec.process, host)
     return plan
+
+
+def _refuse_unsupported(spec: Spec) -> None:
+    """What can't be applied is an error, never left out in silence (runtime.md, Errors)."""
+    for key in ("netDevices", "intelRdt"):
+        if spec.linux.child(key).data:
+            raise spec.linux.refuse(key, "not supported yet")
 
 
 def runtime_hooks(spec: Spec) -> bool:

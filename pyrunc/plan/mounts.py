@@ -69,6 +69,8 @@ def mounts(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None:
         if not mount.text("destination"):
             raise mount.refuse("destination", "missing")
         options = Options(mount)
+        if "tmpcopyup" in mount.texts("options"):
+            plan.warnings.append(f"{mount.path}: tmpcopyup is not supported yet, the tmpfs stays empty")
         if options.bind:
             _bind(plan, mount, host, namespaces, options, _id_maps(mount, spec, options))
         elif _id_maps(mount, spec, options):

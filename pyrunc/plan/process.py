@@ -5,6 +5,7 @@ from __future__ import annotations
 import _struct
 
 from pyrunc.plan import FD_CONSOLE, opcodes
+from pyrunc.plan.scheduling import scheduling
 from pyrunc.spec import U64
 from pyrunc.vocabulary.capabilities import CAPABILITIES
 from pyrunc.vocabulary.rlimits import RLIMITS
@@ -78,6 +79,7 @@ def before_start(plan: Plan, process: Object, spec: Spec, host: Host) -> None:
         plan.add(opcodes.STDIO_OWNER, user.number("uid"), path=user.at("uid"))
     _labels(plan, process)
     _personality(plan, spec)
+    scheduling(plan, process, spec)
     _rlimits(plan, process)
     capabilities = Capabilities(process)
     plan.warnings += capabilities.unknown

@@ -163,3 +163,14 @@ def test_signals_of_the_c_library_are_reset(runtime: Runtime) -> None:
         prefix=(sys.executable, "-c", ignore),
     )
     assert int(status_field(done.ok().stdout, "SigIgn"), 16) == 0
+
+
+def test_scheduler_and_io_priority(runtime: Runtime) -> None:
+    peers_differ("runc", "crun", why="Debian's versions do not know them")
+    container = runtime.container("/bin/sh", "-c", "cat /proc/self/stat; ionice")
+    container.config["process"]["scheduler"] = {"policy": "SCHED_BATCH", "nice": 5}
+    container.config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE"}
+    stat, io = container.run().ok().lines
+    fields = stat.rpartition(")")[2].split()
+    assert (fields[16], fields[38]) == ("5", "3")  # nice, policy: proc_pid_stat(5)
+    assert io.startswith("idle")

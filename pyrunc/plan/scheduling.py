@@ -1,0 +1,128 @@
+"""How the process is scheduled: process.scheduler, process.ioPriority, linux.memoryPolicy."""
+
+from __future__ import annotations
+
+from pyrunc.plan import opcodes
+from pyrunc.spec import U64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan import Plan
+    from pyrunc.spec import Object, Spec
+
+# sched_setattr(2)
+POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}
+SCHEDULER_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01,
+    "SCHED_FLAG_RECLAIM": 0x02,
+    "SCHED_FLAG_DL_OVERRUN": 0x04,
+    "SCHED_FLAG_KEEP_POLICY": 0x08,
+    "SCHED_FLAG_KEEP_PARAMS": 0x10,
+    "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}
+# ioprio_set(2)
+IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+# set_mempolicy(2)
+MEMORY_MODES = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
+MEMORY_FLAGS = {
+    "MPOL_F_NUMA_BALANCING": 1 << 13,
+    "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_STATIC_NODES": 1 << 15,
+}
+_NODES = 1024
+
+
+def scheduling(plan: Plan, process: Object, spec: Spec) -> None:
+    """Set with the parent's privileges, before the change of user."""
+    _scheduler(plan, process.child("scheduler"))
+    _io_priority(plan, process.child("ioPriority"))
+    _memory_policy(plan, spec.linux.child("memoryPolicy"))
+
+
+def _scheduler(plan: Plan, scheduler: Object) -> None:
+    if not scheduler.data:
+        return
+    policy = POLICIES.get(scheduler.text("policy"))
+    if policy is None:
+        raise scheduler.refuse("policy", "unknown")
+    plan.add(
+        opcodes.SCHEDULER,
+        policy,
+        scheduler.number("nice", 0, -20, 19),
+        scheduler.number("priority", 0, 0, 99),
+        _flags(scheduler, SCHEDULER_FLAGS),
+        scheduler.number("runtime", 0, 0, U64),
+        scheduler.number("deadline", 0, 0, U64),
+        scheduler.number("period", 0, 0, U64),
+        path=scheduler.path,
+    )
+
+
+def _io_priority(plan: Plan, priority: Object) -> None:
+    if not priority.data:
+        return
+    kind = IO_CLASSES.get(priority.text("class"))
+    if kind is None:
+        raise priority.refuse("class", "unknown")
+    level = priority.number("priority", 0, 0, 7)
+    plan.add(opcodes.IO_PRIORITY, kind << 13 | level, path=priority.path)
+
+
+def _memory_policy(plan: Plan, policy: Object) -> None:
+    if not policy.data:
+        return
+    mode = MEMORY_MODES.get(policy.text("mode"))
+    if mode is None:
+        raise policy.refuse("mode", "unknown")
+    mask = _node_mask(policy)
+    packed = mask.to_bytes(_NODES // 8, "little") if mask else b""
+    plan.add(
+        opcodes.MEMORY_POLICY,
+        mode | _flags(policy, MEMORY_FLAGS),
+        packed,
+        _NODES + 1 if mask else 0,
+        path=policy.path,
+    )
+
+
+def _node_mask(policy: Object) -> int:
+    """A list such as 0-3,7 as a mask."""
+    mask = 0
+    for part in policy.text("nodes").replace(" ", "").split(","):
+        if not part:
+            continue
+        first, _, last = part.partition("-")
+        last = last or first
+        if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
+            raise policy.refuse("nodes", "not a list of numbers")
+        if not int(first) <= int(last) < _NODES:
+            raise policy.refuse("nodes", "out of range")
+        for node in range(int(first), int(last) + 1):
+            mask |= 1 << node
+    return mask
+
+
+def _flags(owner: Object, known: dict[str, int]) -> int:
+    flags = 0
+    for name in owner.texts("flags"):
+        if name not in known:
+            raise owner.refuse("flags", f"unknown flag {name}")
+        flags |= known[name]
+    return flags
