@@ -16,7 +16,7 @@ from pyrunc.cli.report import warn
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import ConfigError, Error
 from pyrunc.hooks import run_hooks
-from pyrunc.launch import Init, checked, open_requests, spawn
+from pyrunc.launch import Init, open_requests, spawn
 from pyrunc.plan import Host, opcodes
 from pyrunc.plan.container import compile_container
 from pyrunc.plan.namespaces import id_map
@@ -361,10 +361,10 @@ def _listen(state: State) -> _socket.socket:
 
 
 def _watch(state: State) -> int:
-    from pyrunc._native.load import clone
-
-    result: int = clone().lib.pyrunc_watch(state.directory.encode())
-    return checked(result, "inotify_add_watch", subject=state.directory)
+    """Tells init, by the number of its links, when the state is gone. (Closing an inotify descriptor costs
+    `start` several milliseconds: the kernel waits for a grace period.)"""
+    flags = posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    return posix.open("start.sock", flags, dir_fd=state.fd)
 
 
 def connect_console(path: str) -> int:

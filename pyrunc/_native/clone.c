@@ -1,7 +1,6 @@
 /* What the parent does in C: system calls that Python's library does not have, and the start of
  * pyrunc-init. The declarations, and what they mean, are in clone.cdef.h. */
 #include <errno.h>
-#include <sys/inotify.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/bpf.h>
@@ -352,24 +351,6 @@ static int pyrunc_subreaper(int on) { return result_of(prctl(PR_SET_CHILD_SUBREA
 static int pyrunc_dumpable(int on) { return result_of(prctl(PR_SET_DUMPABLE, on, 0, 0, 0)); }
 
 static int pyrunc_setns(int fd, int nstype) { return result_of(syscall(SYS_setns, fd, nstype)); }
-
-/* A bound socket holds its directory: while init listens, IN_DELETE_SELF of the directory never comes. What
- * does come is IN_ATTRIB of the socket's file, for its count of links. */
-static int pyrunc_watch(const char *path) {
-  char socket[PATH_MAX];
-  SCOPED_FD fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-  if (fd < 0)
-    return -errno;
-  if (snprintf(socket, sizeof socket, "%s/start.sock", path) >= (int)sizeof socket)
-    return -ENAMETOOLONG;
-  if (inotify_add_watch(fd, path, IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR) < 0)
-    return -errno;
-  if (inotify_add_watch(fd, socket, IN_ATTRIB | IN_MOVE_SELF) < 0)
-    return -errno;
-  int watch = fd;
-  fd = -1; /* the caller's now */
-  return watch;
-}
 
 static int write_map(int pid, const char *name, const char *map) {
   char path[64];

@@ -36,7 +36,4 @@ int pyrunc_cgroup_device(int cgroup_fd, const char *insns, int count);
 int pyrunc_subreaper(int on);
 int pyrunc_dumpable(int on);
 
-/* An inotify descriptor that is readable when the state directory, with its start.sock, is deleted or moved. */
-int pyrunc_watch(const char *path);
-
 int pyrunc_setns(int fd, int nstype);

@@ -143,15 +143,14 @@ static void step_sync(struct init *c) {
 
 /* Wait until fd can be read. An event on the state directory means that the container was deleted. */
 static void poll_or_exit(int fd, int watch) {
-  struct sys_pollfd polled[2] = {{fd, POLLIN, 0}, {watch, POLLIN, 0}};
-  for (;;) {
-    long result = SYS(ppoll, polled, 2, 0, 0, 8);
-    if (result < 0 && result != -EINTR)
+  struct sys_pollfd polled = {fd, POLLIN, 0};
+  int64_t pause[2] = {2, 0}; /* seconds; the kernel counts it down */
+  struct stat status;
+  while (SYS(ppoll, &polled, 1, pause, 0, 8) <= 0) {
+    if (watch >= 0 && (SYS(fstat, watch, &status) < 0 || status.st_nlink == 0))
       sys_exit(1);
-    if (result > 0 && polled[1].revents)
-      sys_exit(1);
-    if (result > 0 && polled[0].revents)
-      return;
+    pause[0] = 2;
+    pause[1] = 0;
   }
 }
 

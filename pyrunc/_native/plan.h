@@ -34,7 +34,7 @@ struct plan_header {
   uint32_t nfds;
   int32_t control;  /* descriptor of the SOCK_SEQPACKET to the parent */
   int32_t listener; /* descriptor of the listening SOCK_SEQPACKET for `start`, -1: START comes on control */
-  int32_t watch;    /* inotify descriptor on the state directory, -1: none */
+  int32_t watch;    /* O_PATH descriptor of the socket's file: without a link, nobody can START; -1: none */
   int32_t preserve; /* how many descriptors from 3 on the container keeps */
   uint64_t ignored; /* bit n-1: signal n is ignored by the parent, and must not be by the container */
 };

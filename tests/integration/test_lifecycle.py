@@ -218,3 +218,12 @@ def test_kill_of_a_paused_container(runtime: Runtime) -> None:
     runtime("pause", container.id).ok()
     container.kill("KILL").ok()
     container.wait("stopped")
+
+
+def test_init_ends_when_its_state_is_gone(runtime: Runtime) -> None:
+    """Nobody could start it any more, so it does not wait for ever."""
+    peers_differ("runc", "crun", why="their init waits for a fifo")
+    container = runtime.sleeper()
+    container.create().ok()
+    (runtime.root / container.id / "start.sock").unlink()
+    container.wait("stopped")
