@@ -112,6 +112,8 @@ class _Creation:
 
     def go(self, console: int, direct: bool) -> Created:
         try:
+            # Before it is in the record: whoever lives in it already must not be killed when we give up.
+            self.cgroup.refuse_occupied()
             self._record()
             self.cgroup.create(self.spec.linux.child("resources").data)
             init = self._spawn(console, direct)

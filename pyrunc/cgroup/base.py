@@ -48,6 +48,12 @@ class Cgroup:
         """Make the directories and set the limits (linux.resources, validated)."""
         raise NotImplementedError
 
+    def refuse_occupied(self) -> None:
+        """Raise Error when somebody else's processes are in it, or below it."""
+        count = len(self.processes())
+        if count:
+            raise occupied(self.path, count)
+
     def update(self, resources: Resources) -> None:
         """Change limits; what is absent or zero stays, devices stay."""
         raise NotImplementedError
@@ -98,12 +104,16 @@ def refuse_processes(directory: str) -> None:
     """A container starts in an empty cgroup, or its limits would hit strangers."""
     count = len(files.pids(directory))
     if count:
-        raise files.failure(
-            f"container's cgroup is not empty: {count} process(es) found",
-            directory,
-            path="linux.cgroupsPath",
-            hint="choose another cgroupsPath, or end the processes that are in it",
-        )
+        raise occupied(directory, count)
+
+
+def occupied(directory: str, count: int) -> Error:
+    return files.failure(
+        f"container's cgroup is not empty: {count} process(es) found",
+        directory,
+        path="linux.cgroupsPath",
+        hint="choose another cgroupsPath, or end the processes that are in it",
+    )
 
 
 def kill_each(found: list[int]) -> None:

@@ -65,3 +65,12 @@ def test_pids_limit_works(runtime: Runtime) -> None:
     container.config["linux"]["resources"]["pids"] = {"limit": 4}
     answer = container.run()
     assert "all" not in answer.stdout or "fork" in answer.stderr
+
+
+def test_an_occupied_cgroup_is_refused_and_left_alone(runtime: Runtime) -> None:
+    peers_differ("runc", "crun", why="their Debian versions go on with a warning, or without")
+    first = runtime.sleeper().started()
+    second = runtime.sleeper()
+    second.config["linux"]["cgroupsPath"] = first.config["linux"].get("cgroupsPath") or f"/{first.id}"
+    assert "not empty" in second.create().failed().stderr
+    assert first.status == "running"
