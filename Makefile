@@ -42,6 +42,7 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 		--disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
 		--config-settings=build-dir=build .
 	$(VENV)/bin/python -m compileall -q $(VENV)/lib/python3*/site-packages/pyrunc
+	-$(VENV)/bin/pyrunc snapshot >/dev/null
 	touch $@
 
 run: build

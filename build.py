@@ -34,7 +34,7 @@ def clone_source(output: str) -> None:
     ffi.cdef((NATIVE / "clone.cdef.h").read_text())
     # _GNU_SOURCE has to be defined before cffi's own preamble includes the first header
     # of the C library: meson.build does so.
-    ffi.set_source("pyrunc._native._clone", '#include "clone.c"', py_limited_api=True)
+    ffi.set_source("pyrunc._native._clone", '#include "clone.c"\n#include "snapshot.c"', py_limited_api=True)
     ffi.emit_c_code(output)
 
 
@@ -102,7 +102,7 @@ def sources() -> list[str]:
 # Loaded only when something is wrong or asked for.
 COLD = (
     "pyrunc.boot", "pyrunc", "pyrunc.validate", "pyrunc._prose", "pyrunc._libseccomp",
-    "pyrunc.schema", "pyrunc.cli.help", "pyrunc.cli.default_spec",
+    "pyrunc.schema", "pyrunc.cli.help", "pyrunc.cli.default_spec", "pyrunc.snapshot",
 )  # fmt: skip
 
 

@@ -52,6 +52,12 @@ class Bundle:
             spec.submodule_search_locations = [origin.rpartition("/")[0]]
         return spec
 
+    def names(self) -> list[str]:
+        """The modules that are read when they are asked for."""
+        if not self.index:
+            self._read()
+        return list(self.index)
+
     def _read(self) -> None:
         fd = posix.open(self.path, posix.O_RDONLY | posix.O_CLOEXEC)
         self.data = memoryview(posix.read(fd, posix.fstat(fd).st_size))

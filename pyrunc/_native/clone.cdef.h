@@ -37,3 +37,7 @@ int pyrunc_subreaper(int on);
 int pyrunc_dumpable(int on);
 
 int pyrunc_setns(int fd, int nstype);
+
+/* Write the snapshot to fd; files: paths, one a line, that make it stale when they change. Returns 0. In the image
+ * it returns 1, with the launcher's argc, argv and envp. */
+int pyrunc_snapshot(int fd, const char *files, long *argc, char ***argv, char ***envp);

@@ -2,9 +2,8 @@
  * executes that. A Python console script would search sys.path and read pyvenv.cfg and every .pth
  * file first; a libc's start-up alone costs half a millisecond in a VM. So: no libc. */
 
-#include <asm/unistd.h>
-#include <linux/errno.h>
-#include <linux/fcntl.h>
+#include "launcher.h"
+
 #include <linux/limits.h>
 
 #ifndef PYRUNC_PYTHON
@@ -43,28 +42,9 @@ static const char BOOT[] = "import sys\n"
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n"
         "\tcall launch\n\thlt\n");
-
-static long call4(long number, long a, long b, long c, long d) {
-  long result;
-  register long r10 __asm__("r10") = d;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
-  return result;
-}
-#elif defined(__aarch64__)
+#else
 __asm__(".globl _start\n_start:\n\tmov x29, #0\n\tmov x30, #0\n\tmov x0, sp\n\tbl launch\n"
         "\tbrk #0\n");
-
-static long call4(long number, long a, long b, long c, long d) {
-  register long x8 __asm__("x8") = number;
-  register long x0 __asm__("x0") = a;
-  register long x1 __asm__("x1") = b;
-  register long x2 __asm__("x2") = c;
-  register long x3 __asm__("x3") = d;
-  __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
-  return x0;
-}
-#else
-#error "pyrunc knows the system calls of x86_64 and aarch64 only"
 #endif
 
 /* Text that is put together in a fixed buffer; what does not fit marks it as overflown. */
@@ -109,7 +89,7 @@ static void add_versioned(struct text *text, const char *pattern, int minor) {
 
 /* Reads a symbolic link; 0, or the negated errno. */
 static long read_link(const char *path, struct text *target) {
-  long length = call4(__NR_readlinkat, AT_FDCWD, (long)path, (long)target->bytes, PATH_MAX);
+  long length = SYS(readlinkat, AT_FDCWD, path, target->bytes, PATH_MAX);
   if (length < 0)
     return length;
   if (length >= PATH_MAX)
@@ -139,16 +119,16 @@ static unsigned long size(const char *text) {
 __attribute__((noreturn)) static void fail(const char *fact, const char *subject, const char *advice) {
   const char *parts[] = {"pyrunc: ", fact, subject, advice, "\n"};
   for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++)
-    call4(__NR_write, 2, (long)parts[i], (long)size(parts[i]), 0);
+    SYS(write, 2, parts[i], size(parts[i]));
   for (;;)
-    call4(__NR_exit_group, 1, 0, 0, 0);
+    SYS(exit_group, 1);
 }
 
 /* A closed standard stream would be given to the next file opened, and then written to. */
 static void open_standard_streams(void) {
   for (long fd = 0; fd <= 2; fd++)
-    if (call4(__NR_fcntl, fd, F_GETFD, 0, 0) == -EBADF)
-      call4(__NR_openat, AT_FDCWD, (long)"/dev/null", O_RDWR, 0);
+    if (SYS(fcntl, fd, F_GETFD) == -EBADF)
+      SYS(openat, AT_FDCWD, "/dev/null", O_RDWR);
 }
 
 /* Whether the package is in the directory: prefix + pattern; site is left at that directory. */
@@ -157,7 +137,7 @@ static int is_site(struct text *site, const char *prefix, const char *pattern, i
   add_versioned(site, pattern, minor);
   unsigned length = site->length;
   add(site, "/pyrunc/version.py");
-  int found = !site->overflown && call4(__NR_faccessat, AT_FDCWD, (long)site->bytes, 0, 0) == 0;
+  int found = !site->overflown && SYS(faccessat, AT_FDCWD, site->bytes) == 0;
   site->length = length;
   site->bytes[length] = '\0';
   return found;
@@ -188,14 +168,14 @@ static int find_site(struct text *site, const char *prefix) {
 /* Executes an interpreter; returns if there is none at that path. */
 static void try_python(const char *path, char **argv, char **envp) {
   argv[0] = (char *)path;
-  call4(__NR_execve, (long)path, (long)argv, (long)envp, 0);
+  SYS(execve, path, argv, envp);
 }
 
 /* A virtual environment's interpreter is a symbolic link, and Python started through it would
  * search for pyvenv.cfg; -S has no use for that. */
 static void try_resolved(struct text *path, char **argv, char **envp) {
   struct text link;
-  long fd = call4(__NR_openat, AT_FDCWD, (long)path->bytes, O_PATH | O_CLOEXEC, 0);
+  long fd = SYS(openat, AT_FDCWD, path->bytes, O_PATH | O_CLOEXEC);
   if (fd < 0 || fd > 9999)
     return;
   char digits[] = {(char)('0' + fd / 1000), (char)('0' + fd / 100 % 10), (char)('0' + fd / 10 % 10),
@@ -207,7 +187,7 @@ static void try_resolved(struct text *path, char **argv, char **envp) {
   add(&link, number);
   if (read_link(link.bytes, path) == 0)
     try_python(path->bytes, argv, envp);
-  call4(__NR_close, fd, 0, 0, 0);
+  SYS(close, fd);
 }
 
 static void try_versioned(struct text *path, const char *prefix, const char *pattern, int minor, char **argv,
@@ -232,6 +212,11 @@ __attribute__((used, noreturn)) void launch(long *stack) {
   to_parent(&prefix);
   to_parent(&prefix);
   int minor = find_site(&site, prefix.bytes);
+
+  set(&path, site.bytes);
+  add(&path, SNAPSHOT_NAME);
+  if (!path.overflown)
+    try_snapshot(path.bytes, argc, given, envp);
 
   const char *options[] = {"", "-I", "-S", "-X", "utf8", "-X", "frozen_modules=on", "-c", BOOT, site.bytes};
   long own = sizeof options / sizeof *options;

@@ -48,7 +48,7 @@ def run(argv: list[str]) -> int:
 
         if given["version"]:
             return verbs.version()
-        root = "" if parsed.verb == "spec" else state_root(given["root"])
+        root = "" if parsed.verb in ("spec", "snapshot") else state_root(given["root"])
         return verbs.VERBS[parsed.verb](root, parsed)
     except Error as error:
         report.fail(error)

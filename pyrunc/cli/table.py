@@ -200,6 +200,7 @@ _VERBS = (
         (_FORMAT,),
         mixed=False,
     ),
+    Verb("snapshot", "write the snapshot that lets pyrunc start fast", "", 0, 0),
 )
 
 VERBS = {verb.name: verb for verb in _VERBS}

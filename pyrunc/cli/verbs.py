@@ -260,6 +260,12 @@ def version() -> int:
     return _output(f"pyrunc version {__version__}\ncommit: {__version__}\nspec: 1.3.0\n")
 
 
+def snapshot(root: str, parsed: Parsed) -> int:
+    from pyrunc import snapshot
+
+    return _output(snapshot.make() + "\n")
+
+
 VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "create": create,
     "start": start,
@@ -273,4 +279,5 @@ VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "pause": pause,
     "resume": resume,
     "ps": ps,
+    "snapshot": snapshot,
 }
