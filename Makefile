@@ -1,10 +1,13 @@
-# make build | run | test | engines | lint | bench | conformance | fuzz | opcodes | format | clean
+# make build | run | test | engines | engines-fast | engines-doc | lint | bench | conformance | fuzz | opcodes | format | clean
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 export OCI_RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyrunc
 
 BUILD_PACKAGES := gcc libc6-dev python3-dev python3-venv python3-pip busybox-static libseccomp2
 BUILD_REQUIRES := 'meson-python>=0.16' ninja cffi
+ENGINES := busybox-static podman buildah conmon catatonit docker.io containerd runc criu \
+	containernetworking-plugins iptables iproute2 util-linux
+CLIENTS := docker podman grpcio grpcio-tools
 TOOLS := click jsonschema pytest hypothesis ruff mypy
 SOURCES := $(shell find pyrunc build.py meson.build pyproject.toml -type f \
 	\( -name '*.py' -o -name '*.json' -o -name '*.[ch]' -o -name '*.build' -o -name '*.toml' \))
@@ -25,7 +28,7 @@ define apt
 fi
 endef
 
-.PHONY: build run test engines lint bench conformance fuzz opcodes format clean tools
+.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz opcodes format clean tools
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -52,12 +55,27 @@ run: build
 
 test: build
 	$(call apt,busybox-static)
-	$(VENV)/bin/pytest tests
+	$(VENV)/bin/pytest tests --ignore=tests/engines
 
-# podman, buildah and (where they are installed) docker and containerd with this runtime.
-engines: build
-	$(call apt,busybox-static podman buildah conmon util-linux)
+# The check list of podman, buildah, docker, containerd and its CRI, with this runtime.
+engines: engine-tools
 	$(VENV)/bin/pytest tests/engines
+
+engines-fast: engine-tools
+	$(VENV)/bin/pytest tests/engines -m 'not slow'
+
+# The same for the runtimes of Debian, too: docs/engines.md.
+engines-doc: engine-tools
+	$(call apt,runc crun)
+	cd tests && ../$(VENV)/bin/python -m engines.document --to ../docs/engines.md \
+		$(OCI_RUNTIME) runc crun
+
+engine-tools: build $(VENV)/.engines
+	$(call apt,$(ENGINES))
+
+$(VENV)/.engines: $(VENV)/.tools
+	$(VENV)/bin/pip install -q --disable-pip-version-check $(CLIENTS)
+	touch $@
 
 lint: tools
 	$(call apt,clang-format)

@@ -1,27 +1,27 @@
 """Private mount, network and pid namespaces in which a container engine runs for the tests.
 
-Nothing in there touches the host's engines: /run, /dev/shm and /var/lib/cni are its own, all
-containers sit under one cgroup of a unique name, and the end of the sandbox's pid 1 ends the lot.
+Nothing in there touches the host's engines: /run, /dev/shm, /var/lib/cni and the configuration in
+/etc/containers and /etc/cni are its own, all containers sit under one cgroup of a unique name, and
+the end of the sandbox's pid 1 ends the lot.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
+import fcntl
 import os
+import pty
 import secrets
 import shutil
 import signal
 import subprocess
-import tarfile
 import tempfile
+import termios
 import time
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-RUNTIME = Path(os.environ.get("OCI_RUNTIME") or REPO / ".venv" / "bin" / "pyrunc")
-BUSYBOX = Path("/bin/busybox")
-APPLETS = "sh echo cat id sleep true false ls ps env hostname mount stty tty kill touch pwd test grep wc"
+# Debian's engines, whatever else lies in /usr/local.
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 NAMESPACES = ("unshare", "-m", "-n", "-p", "-f", "--kill-child", "--mount-proc")
 SETUP = """
@@ -30,28 +30,41 @@ mount --make-rshared /
 ip link set lo up
 mount -t tmpfs -o mode=755 run /run
 mount -t tmpfs -o mode=1777 shm /dev/shm
-test ! -d /var/lib/cni || mount -t tmpfs cni /var/lib/cni
+for folder in /var/lib/cni /etc/cni /etc/containers/containers.conf.d /root/.docker; do
+    test ! -d $folder || mount -t tmpfs own $folder
+done
 mount -o remount,bind,ro /sys/fs/cgroup
 echo ready
 exec sleep infinity
 """
+# crun takes a hybrid host for one with cgroup v2 only, where it can limit nothing.
+HIDE_UNIFIED = "test ! -d /sys/fs/cgroup/unified || mount -t tmpfs none /sys/fs/cgroup/unified\n"
+
+Done = subprocess.CompletedProcess[str]
 
 
 class Sandbox:
-    """One set of private namespaces, a work folder and a cgroup parent of a unique name."""
+    """One set of private namespaces, a work folder and a cgroup parent of a unique name.
 
-    def __init__(self) -> None:
+    runtime: the program that the engine is to use. It is found in PATH there, by its own name.
+    """
+
+    def __init__(self, runtime: Path) -> None:
+        self.runtime = runtime
         self.name = f"pyrunc-engines-{secrets.token_hex(4)}"
         self.work = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir="/var/tmp"))
         self.work.chmod(0o755)
+        (self.work / "bin").mkdir()
+        (self.work / "bin" / runtime.name).symlink_to(runtime)
         self.environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{self.work}/bin:{PATH}",
             "HOME": str(self.work),
             "TMPDIR": str(self.work),
             "TERM": "xterm",
         }
+        setup = (HIDE_UNIFIED if runtime.name == "crun" else "") + SETUP
         self.keeper = subprocess.Popen(
-            [*NAMESPACES, "sh", "-c", SETUP],
+            [*NAMESPACES, "sh", "-c", setup],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -68,9 +81,11 @@ class Sandbox:
     def enter(self, *words: str) -> list[str]:
         return ["nsenter", "-t", self.init, "-m", "-n", "-p", *words]
 
-    def run(
-        self, *words: str, stdin: str | None = None, timeout: float = 60
-    ) -> subprocess.CompletedProcess[str]:
+    def write(self, file: str, text: str) -> None:
+        """Writes a file of the sandbox's own mounts."""
+        self.run("sh", "-c", f"mkdir -p $(dirname {file}) && cat >{file}", stdin=text)
+
+    def run(self, *words: str, stdin: str | None = None, timeout: float = 90) -> Done:
         """The command's result; its output goes to files, as engines leave daemons behind."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(
@@ -88,61 +103,74 @@ class Sandbox:
             err.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
 
-    def on_terminal(self, command: str) -> subprocess.CompletedProcess[str]:
-        """The command with a pseudo-terminal as its stdin, stdout and stderr."""
-        done = self.run("script", "-qec", command, "/dev/null")
-        done.stdout = done.stdout.replace("^@", "")  # the echo of the end of its own stdin
-        return done
+    def on_terminal(self, *words: str, stdin: str = "", timeout: float = 60) -> Done:
+        """The same with a terminal of its own as its stdin, stdout and stderr."""
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (33, 111))
+        process = subprocess.Popen(
+            self.enter(*words),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=self.environment,
+            cwd=self.work,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+        timer = time.monotonic() + timeout
+        output = b""
+        if stdin:
+            os.write(master, stdin.encode())
+        with contextlib.suppress(OSError):  # EIO: the last descriptor of the other side is closed
+            while time.monotonic() < timer and (read := os.read(master, 65536)):
+                output += read
+        os.close(master)
+        process.wait(10)
+        text = output.decode(errors="replace").replace("\r", "")
+        return subprocess.CompletedProcess(process.args, process.returncode, text, "")
 
-    def daemon(self, *words: str) -> None:
+    def daemon(self, *words: str, log: str) -> None:
         """Starts a daemon that lives as long as the sandbox does."""
-        with (self.work / f"{words[0]}.log").open("w") as log:
+        with (self.work / f"{log}.log").open("w") as file:
             subprocess.Popen(
                 self.enter(*words),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=file,
+                stderr=file,
                 env=self.environment,
                 cwd=self.work,
                 start_new_session=True,
             )
 
-    def log(self, daemon: str) -> str:
-        return (self.work / f"{daemon}.log").read_text()
+    def wait_for(self, log: str, *command: str) -> None:
+        """Waits until a daemon answers.
+
+        Raises RuntimeError with the end of its log if it doesn't."""
+        for _ in range(150):
+            if self.run(*command).returncode == 0:
+                return
+            time.sleep(0.2)
+        end = (self.work / f"{log}.log").read_text()[-800:]
+        raise RuntimeError(f"{log} does not start: {end}")
+
+    def cgroups(self) -> list[str]:
+        """The cgroups of this sandbox that have processes in them."""
+        tops = Path("/sys/fs/cgroup").glob(f"*/{self.name}")
+        files = [file for top in tops for file in top.rglob("cgroup.procs")]
+        return [str(file.parent) for file in files if file.read_text()]
 
     def close(self) -> None:
         self.keeper.send_signal(signal.SIGKILL)  # --kill-child takes pid 1 and all it holds along
         self.keeper.wait()
         for _ in range(50):
-            for top in Path("/sys/fs/cgroup").glob(f"*/{self.name}"):
+            for top in Path("/sys/fs/cgroup").glob(f"*/{self.name}*"):
                 for folder in sorted(top.rglob("*/"), reverse=True):
                     with contextlib.suppress(OSError):
                         folder.rmdir()
                 with contextlib.suppress(OSError):
                     top.rmdir()
-            if not list(Path("/sys/fs/cgroup").glob(f"*/{self.name}")):
+            if not list(Path("/sys/fs/cgroup").glob(f"*/{self.name}*")):
                 break
             time.sleep(0.1)
         shutil.rmtree(self.work, ignore_errors=True)
-
-
-def busybox_image(path: Path) -> Path:
-    """A root filesystem of a static busybox and its links, as a tar file."""
-    with tarfile.open(path, "w") as image:
-        for folder in ("bin", "etc", "tmp", "root", "dev", "proc", "sys", "var", "run"):
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            image.addfile(entry)
-        image.add(BUSYBOX, "bin/busybox", recursive=False)
-        for applet in APPLETS.split():
-            entry = tarfile.TarInfo(f"bin/{applet}")
-            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
-            image.addfile(entry)
-        for name, text in {
-            "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
-            "etc/group": "root:x:0:\n",
-        }.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text), 0o644
-            image.addfile(entry, io.BytesIO(text.encode()))
-    return path
