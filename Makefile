@@ -28,7 +28,7 @@ define apt
 fi
 endef
 
-.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz opcodes format clean tools
+.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz opcodes shapes format clean tools
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -95,6 +95,10 @@ fuzz: build
 
 opcodes:
 	$(PYTHON) build.py --opcodes pyrunc/plan/opcodes.py
+
+shapes:
+	$(PYTHON) build.py --shapes pyrunc/schema/shapes.py
+	-$(VENV)/bin/ruff format -q pyrunc/schema/shapes.py
 
 format: tools
 	$(call apt,clang-format)

@@ -10,6 +10,7 @@ import _socket
 import posix
 import time
 
+from pyrunc import accept
 from pyrunc import cgroup as cgroups
 from pyrunc import state_directory as states
 from pyrunc.cli.report import warn
@@ -20,7 +21,7 @@ from pyrunc.launch import Init, open_requests, spawn
 from pyrunc.plan import Host, opcodes
 from pyrunc.plan.container import compile_container
 from pyrunc.plan.namespaces import id_map
-from pyrunc.spec import Refused, Spec
+from pyrunc.spec import MAX_SIZE, Refused, Spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def read_config(bundle: str) -> Spec:
     """The bundle's config.json; a ConfigError has all its faults."""
     path = f"{bundle}/config.json"
     try:
-        source = states.read_file(path)
+        source = states.read_file(path, limit=MAX_SIZE + 1)
     except OSError as error:
         raise Error(
             f"the bundle has no readable config.json: {path}",
@@ -224,6 +225,7 @@ def read_config(bundle: str) -> Spec:
         ) from None
     try:
         spec = Spec(source)
+        accept.config(spec)
         spec.bundle = bundle
         return spec
     except Refused as refused:

@@ -47,16 +47,29 @@ class Error(Exception):
 
 
 class Fault:
-    """One thing that is wrong in a config.json; line and column count from 1, 0 means unknown."""
+    """One thing that is wrong in a config.json.
 
-    __slots__ = ("path", "message", "hint", "line", "column")
+    line, column: count from 1; 0 means unknown.
+    level: "error", or "warning" for what is allowed and has no effect.
+    """
 
-    def __init__(self, path: str, message: str, hint: str = "", line: int = 0, column: int = 0) -> None:
+    __slots__ = ("path", "message", "hint", "line", "column", "level")
+
+    def __init__(
+        self,
+        path: str,
+        message: str,
+        hint: str = "",
+        line: int = 0,
+        column: int = 0,
+        level: str = "error",
+    ) -> None:
         self.path = path
         self.message = message
         self.hint = hint
         self.line = line
         self.column = column
+        self.level = level
 
 
 class ConfigError(Error):

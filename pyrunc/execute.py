@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from pyrunc import accept
 from pyrunc import state_directory as states
 from pyrunc.creation import (
     config_error,
@@ -17,7 +18,7 @@ from pyrunc.launch import Init, follow, open_requests, spawn
 from pyrunc.lifecycle import cgroup_of, status_of
 from pyrunc.plan import Host
 from pyrunc.plan.exec import compile_exec
-from pyrunc.spec import Object, Refused, Spec, parse_json
+from pyrunc.spec import Object, Refused, Spec, drop_null, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,7 +166,10 @@ def _parsed(text: bytes) -> Object:
         value = parse_json(text.decode("utf-8"))
         if type(value) is not dict:
             raise Refused("process", "not an object")
-        return Object(value, "process")
+        drop_null(value)
+        object = Object(value, "process")
+        accept.process(object, text)
+        return object
     except (Refused, UnicodeDecodeError):
         from pyrunc.cli.main import enable_site
         from pyrunc.errors import ConfigError

@@ -126,12 +126,12 @@ def ids(root: str) -> list[str]:
     return sorted(name for name in names if not name.startswith(".") and _is_directory(root, name))
 
 
-def read_file(path: str, dir_fd: int | None = None) -> bytes:
-    """The whole content of a small file; raises OSError."""
+def read_file(path: str, dir_fd: int | None = None, limit: int = 1 << 30) -> bytes:
+    """The whole content of a small file, or a little more than ``limit`` bytes of it; raises OSError."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=dir_fd)
     try:
         content = piece = posix.read(fd, 65536)
-        while len(piece) == 65536:
+        while len(piece) == 65536 and len(content) < limit:
             piece = posix.read(fd, 65536)
             content += piece
         return content

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+# Verbs that need no directory for the state of containers.
+_STATELESS = ("snapshot", "spec", "validate")
+
+
 def main(argv: list[str]) -> NoReturn:
     """Runs the command line ``argv`` (without the program's name) and exits."""
     gc.disable()  # The process lives for milliseconds; what it makes dies with it.
@@ -48,7 +52,7 @@ def run(argv: list[str]) -> int:
 
         if given["version"]:
             return verbs.version()
-        root = "" if parsed.verb in ("spec", "snapshot") else state_root(given["root"])
+        root = "" if parsed.verb in _STATELESS else state_root(given["root"])
         return verbs.VERBS[parsed.verb](root, parsed)
     except Error as error:
         report.fail(error)

@@ -108,6 +108,8 @@ _PRESERVE = Option("preserve-fds", "", "int", "pass on file descriptors 3 to 2+N
 _DETACH = Option("detach", "d", "flag", "do not wait for the process")
 _FORMAT = Option("format", "f", "value", "output format", "FORMAT", "table", ("table", "json"))
 
+_JSON = Option("json", "", "flag", "print JSON")
+
 _CREATE = (
     _BUNDLE,
     _CONSOLE,
@@ -189,6 +191,7 @@ _VERBS = (
         0,
         (_FORMAT, Option("quiet", "q", "flag", "print ids only")),
     ),
+    Verb("validate", "say all that is wrong with a config.json", "[BUNDLE]", 0, 1, (_JSON,)),
     Verb("pause", "suspend all processes of a container", "ID", 1, 1),
     Verb("resume", "resume a paused container", "ID", 1, 1),
     Verb(

@@ -253,6 +253,13 @@ def spec(root: str, parsed: Parsed) -> int:
     return 0
 
 
+def validate(root: str, parsed: Parsed) -> int:
+    from pyrunc.cli import validation
+
+    text, valid = validation.validate(absolute((parsed.args or ["."])[0]), parsed.options["json"])
+    return _output(text) if valid else _output(text) or 1
+
+
 def version() -> int:
     """Prints the version; Docker reads the text after "version" and after "commit:"."""
     from pyrunc.version import __version__
@@ -280,4 +287,5 @@ VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "resume": resume,
     "ps": ps,
     "snapshot": snapshot,
+    "validate": validate,
 }

@@ -169,7 +169,7 @@ def test_scheduler_and_io_priority(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="Debian's versions do not know them")
     container = runtime.container("/bin/sh", "-c", "cat /proc/self/stat; ionice")
     container.config["process"]["scheduler"] = {"policy": "SCHED_BATCH", "nice": 5}
-    container.config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE"}
+    container.config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_IDLE", "priority": 0}
     stat, io = container.run().ok().lines
     fields = stat.rpartition(")")[2].split()
     assert (fields[16], fields[38]) == ("5", "3")  # nice, policy: proc_pid_stat(5)

@@ -38,6 +38,10 @@ def rule(**more: Any) -> Config:
     return seccomp(syscalls=[{"names": ["read"], "action": "SCMP_ACT_ALLOW", **more}])
 
 
+def mount(**more: Any) -> Config:
+    return {"destination": "/a", "type": "tmpfs", **more}
+
+
 def without(document: Config, *path: str) -> Config:
     inner = document
     for name in path[:-1]:
@@ -71,9 +75,9 @@ NOFILE = {"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1}
         (config(annotations={"a.b": 1}), 'annotations["a.b"]'),
         (config(hooks={"poststop": [{"path": "x"}]}), "hooks.poststop[0].path"),
         (config(hooks={"poststop": [{"path": "/x", "timeout": 0}]}), "hooks.poststop[0].timeout"),
-        (config(mounts=[{}]), "mounts[0].destination"),
-        (config(mounts=[{"destination": "/a", "uidMappings": [MAP]}]), "mounts[0].gidMappings"),
-        (config(mounts=[{"destination": "/a", "options": ["idmap"]}]), "mounts[0].options[0]"),
+        (config(mounts=[{"type": "proc"}]), "mounts[0].destination"),
+        (config(mounts=[mount(uidMappings=[MAP])]), "mounts[0].gidMappings"),
+        (config(mounts=[mount(options=["idmap"])]), "mounts[0].options[0]"),
         (process(args=[]), "process.args"),
         (without(process(), "process", "args"), "process.args"),
         (without(process(), "process", "cwd"), "process.cwd"),
@@ -113,8 +117,8 @@ NOFILE = {"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1}
         (linux(devices=[{"type": "c", "path": "/a", "major": 1}]), "linux.devices[0].minor"),
         (linux(netDevices={"eth0": {}}), "linux.netDevices"),
         (linux("network", netDevices={"a/b": {}}), 'linux.netDevices["a/b"]'),
-        (linux(maskedPaths=["a"]), "linux.maskedPaths[0]"),
-        (linux(readonlyPaths=["a"]), "linux.readonlyPaths[0]"),
+        (linux("mount", maskedPaths=["a"]), "linux.maskedPaths[0]"),
+        (linux("mount", readonlyPaths=["a"]), "linux.readonlyPaths[0]"),
         (linux(rootfsPropagation="x"), "linux.rootfsPropagation"),
         (linux(sysctl={"net.a": "1"}), 'linux.sysctl["net.a"]'),
         (linux("uts", sysctl={"kernel.hostname": "1"}), 'linux.sysctl["kernel.hostname"]'),
@@ -164,7 +168,7 @@ def test_fault(document: Any, path: str) -> None:
         {**linux("uts"), "hostname": "h"},
         process(capabilities={"bounding": ["CAP_UNKNOWN"]}, env=["no-equals"]),
         process(consoleSize={"height": 1, "width": 1}),
-        config(mounts=[{"destination": "relative"}]),
+        config(mounts=[mount(destination="relative")]),
         linux(devices=[{"type": "p", "path": "/x"}]),
         linux("network", sysctl={"net/ipv4/conf/eth0.1/forwarding": "1"}),
         resources(pids={}),
@@ -199,7 +203,7 @@ def test_all_at_once_each_with_its_line() -> None:
     text = b"""{
   "ociVersion": "x",
   "root": {"path": "a", "path": "b"},
-  "mounts": [{"destination": "/a"},
+  "mounts": [{"destination": "/a", "type": "proc"},
     {"destination": "/b",
      "type": 5}]
 }"""
