@@ -163,6 +163,7 @@ COLD = (
     "pyrunc.boot", "pyrunc", "pyrunc.validate", "pyrunc.json_places", "pyrunc.host_faults",
     "pyrunc.config_warnings", "pyrunc._libseccomp", "pyrunc.snapshot", "pyrunc.cli.help",
     "pyrunc.cli.default_spec", "pyrunc.cli.terminal", "pyrunc.cli.validation",
+    "pyrunc.host", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
 )  # fmt: skip
 
 

@@ -315,17 +315,23 @@ def rootfs_of(spec: Spec, bundle: str) -> str:
 
 def compile_plan(root: str, id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bool) -> Plan:
     """The plan of a container, with what it must know of the host."""
+    host = host_of(id, spec, cgroup, no_pivot, new_keyring)
+    host.seccomp = seccomp_filter(spec, root)
+    return compile_container(spec, host)
+
+
+def host_of(id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bool) -> Host:
+    """What the compiler must know of this host; the seccomp filter is left to the caller."""
     host = Host(id, spec.bundle, rootfs_of(spec, spec.bundle))
     host.no_pivot = no_pivot
     host.new_keyring = new_keyring
-    host.seccomp = seccomp_filter(spec, root)
     host.cgroup_version = cgroup.version
     host.cgroup_paths = [
         (",".join(names).removeprefix("name="), mountpoint + path)
         for names, mountpoint, path in cgroup.mounts()
     ]
     host.cgroup_joins = len(host.cgroup_paths)
-    return compile_container(spec, host)
+    return host
 
 
 def recompile(state: State) -> Plan:

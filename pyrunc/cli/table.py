@@ -192,6 +192,14 @@ _VERBS = (
         (_FORMAT, Option("quiet", "q", "flag", "print ids only")),
     ),
     Verb("validate", "say all that is wrong with a config.json", "[BUNDLE]", 0, 1, (_JSON,)),
+    Verb(
+        "plan",
+        "show the steps that create and start would take",
+        "[BUNDLE]",
+        0,
+        1,
+        (_JSON, Option("no-pivot", "", "flag", "as with create --no-pivot")),
+    ),
     Verb("pause", "suspend all processes of a container", "ID", 1, 1),
     Verb("resume", "resume a paused container", "ID", 1, 1),
     Verb(

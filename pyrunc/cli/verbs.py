@@ -260,6 +260,13 @@ def validate(root: str, parsed: Parsed) -> int:
     return _output(text) if valid else _output(text) or 1
 
 
+def plan(root: str, parsed: Parsed) -> int:
+    from pyrunc.cli import planning
+
+    options = parsed.options
+    return _output(planning.plan(absolute((parsed.args or ["."])[0]), options["json"], options["no_pivot"]))
+
+
 def version() -> int:
     """Prints the version; Docker reads the text after "version" and after "commit:"."""
     from pyrunc.version import __version__
@@ -288,4 +295,5 @@ VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "ps": ps,
     "snapshot": snapshot,
     "validate": validate,
+    "plan": plan,
 }
