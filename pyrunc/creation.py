@@ -159,7 +159,7 @@ class _Creation:
         if self.options.console_socket:
             own_console = console = connect_console(self.options.console_socket)
         try:
-            opened = open_requests(self.plan, self.cgroup.join_fds(), console)
+            opened = open_requests(self.plan, console)
             self.init = spawn(
                 self.plan,
                 opened,
@@ -330,7 +330,7 @@ def host_of(id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bo
         (",".join(names).removeprefix("name="), mountpoint + path)
         for names, mountpoint, path in cgroup.mounts()
     ]
-    host.cgroup_joins = len(host.cgroup_paths)
+    host.cgroup_joins = cgroup.join_files()
     return host
 
 

@@ -134,21 +134,20 @@ class _Execution:
     def _spawn(self, console: int) -> Init:
         record = self.state.record
         cgroup = cgroup_of(self.state)
-        joins = cgroup.join_fds()
         try:
-            plan = self._plan(len(joins))
+            plan = self._plan(cgroup.join_files())
         except Refused as refused:
             raise config_error(self.spec.source, record["bundle"], refused) from None
         pidfd = follow(record["pid"], record["start_time"])
         try:
-            opened = open_requests(plan, joins, console, pidfd)
+            opened = open_requests(plan, console, pidfd)
             return spawn(plan, opened, preserve=self.preserve)
         finally:
             posix.close(pidfd)
             if console >= 0:
                 posix.close(console)
 
-    def _plan(self, joins: int) -> Plan:
+    def _plan(self, joins: list[str]) -> Plan:
         record = self.state.record
         host = Host(self.state.id, record["bundle"], record["rootfs"])
         host.cgroup_joins = joins

@@ -63,9 +63,21 @@ class Opened:
         self.close_after: list[int] = []
 
     def close(self) -> None:
-        for fd in self.close_after:
-            posix.close(fd)
+        close_all(self.close_after)
         self.close_after = []
+
+
+def close_all(fds: list[int]) -> None:
+    """Close open descriptors; a row of them at once."""
+    first = last = -1
+    for fd in sorted(fds):
+        if fd != last + 1 or first < 0:
+            if first >= 0:
+                posix.closerange(first, last + 1)
+            first = fd
+        last = fd
+    if first >= 0:
+        posix.closerange(first, last + 1)
 
 
 class Init:
@@ -201,20 +213,22 @@ def stream_pair() -> tuple[_socket.socket, _socket.socket]:
     return left, right
 
 
-def open_requests(plan: Plan, cgroup_fds: list[int], console: int = -1, init_pidfd: int = -1) -> Opened:
+def open_requests(plan: Plan, console: int = -1, init_pidfd: int = -1) -> Opened:
     """Open what the plan asks for, in order."""
     opened = Opened()
-    opened.close_after += cgroup_fds
     try:
         for request in plan.fds:
-            if request.kind == FD_CGROUP:
-                opened.fds.append(cgroup_fds[int(request.value)])
-            elif request.kind == FD_CONSOLE:
+            if request.kind == FD_CONSOLE:
                 opened.fds.append(console)
             elif request.kind == FD_INIT:
                 opened.fds.append(init_pidfd)
             else:
-                fd = _namespace(request) if request.kind == FD_NAMESPACE else _tree(request)
+                if request.kind == FD_CGROUP:
+                    fd = _cgroup_file(request)
+                elif request.kind == FD_NAMESPACE:
+                    fd = _namespace(request)
+                else:
+                    fd = _tree(request)
                 opened.fds.append(fd)
                 opened.close_after.append(fd)
     except BaseException:
@@ -265,11 +279,8 @@ def spawn(
         ours.close()
         raise
     finally:
-        theirs.close()
+        opened.close_after += [fd for fd in (theirs.detach(), plan_fd, init_fd) if fd >= 0]
         opened.close()
-        for fd in (plan_fd, init_fd):
-            if fd >= 0:
-                posix.close(fd)
     return Init(plan, pid, pidfd[0], ours)
 
 
@@ -339,6 +350,15 @@ def _map_ids(request: FdRequest, tree: int) -> None:
     finally:
         if namespace >= 0:
             posix.close(namespace)
+
+
+def _cgroup_file(request: FdRequest) -> int:
+    try:
+        return posix.open(request.value, posix.O_WRONLY | posix.O_CLOEXEC)
+    except OSError as error:
+        from pyrunc.cgroup.base import cannot_join
+
+        raise cannot_join(request.value, error.errno or 0) from None
 
 
 def _namespace(request: FdRequest) -> int:

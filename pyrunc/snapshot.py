@@ -18,7 +18,7 @@ from pyrunc.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 NAME = "pyrunc.snapshot"
 
@@ -26,8 +26,9 @@ NAME = "pyrunc.snapshot"
 # they lie where those of the launcher, whose own limit is an ordinary one, never are.
 _STACK = 1 << 44
 
-# A sequence that the C library would register for each thread (rseq(2)) is one that the image doesn't have.
-_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0", "LD_BIND_NOW": "1"}
+# The C library is to register no restartable sequence (rseq(2)), which the image would not have, and to bind
+# all symbols before the image is made, not in every process that comes of it.
+_ENVIRONMENT = {b"GLIBC_TUNABLES": b"glibc.pthread.rseq=0", b"LD_BIND_NOW": b"1"}
 
 
 def make() -> str:
@@ -36,17 +37,10 @@ def make() -> str:
 
     Raises Error (code "snapshot") when it can't be had here: no x86_64, or no GNU C library.
     """
-    from resource import RLIMIT_STACK, getrlimit, setrlimit
-
     path = f"{_site_dir()}/pyrunc/{NAME}"
     _remove(path)
-    soft, hard = getrlimit(RLIMIT_STACK)
-    if soft != _STACK:
-        try:
-            setrlimit(RLIMIT_STACK, (_STACK, hard))
-        except (OSError, ValueError):
-            raise _error(path, 0, "the limit of the stack can't be raised (ulimit -Hs)") from None
-        posix.execve("/proc/self/exe", _own_arguments(), _ENVIRONMENT)
+    if not _ENVIRONMENT.items() <= posix.environ.items():
+        _start_again(path)
     _load_everything()
     temporary = f"{path}.{posix.getpid()}"
     fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
@@ -59,6 +53,17 @@ def make() -> str:
     finally:
         posix.close(fd)
     return path
+
+
+def _start_again(path: str) -> NoReturn:
+    from resource import RLIMIT_STACK, getrlimit, setrlimit
+
+    _, hard = getrlimit(RLIMIT_STACK)
+    try:
+        setrlimit(RLIMIT_STACK, (_STACK, hard))
+    except (OSError, ValueError):
+        raise _error(path, 0, "the limit of the stack can't be raised (ulimit -Hs)") from None
+    posix.execve("/proc/self/exe", _own_arguments(), _ENVIRONMENT)
 
 
 def _take(fd: int, path: str) -> None:

@@ -64,13 +64,23 @@ class State:
         """Remove the directory with all that is in it: nothing but files of pyrunc's own."""
         for name in _FILES:
             _ignore_missing(posix.unlink, name, self.fd)
-        for name in posix.listdir(self.fd):
-            _ignore_missing(posix.unlink, name, self.fd)
+        if not self._remove_directory():
+            for name in posix.listdir(self.fd):
+                _ignore_missing(posix.unlink, name, self.fd)
+            self._remove_directory()
+        self.close()
+
+    def _remove_directory(self) -> bool:
+        """False when something is in it."""
         try:
             posix.rmdir(self.directory)
         except FileNotFoundError:
             pass
-        self.close()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return False
+        return True
 
     def close(self) -> None:
         if self.fd >= 0:

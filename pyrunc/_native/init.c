@@ -105,6 +105,39 @@ void warn(struct init *c, int detail, long error, const char *body) {
     send_message(c, &message, body, -1);
 }
 
+/* Descriptors are opened in rows, so that one call can close many; where the limit is low, each at once. */
+enum { RETIRED_MAX = 64, LOW_LIMIT = 256 };
+
+void close_retired(struct init *c) {
+  while (c->retired) {
+    int from = __builtin_ctzll(c->retired);
+    uint64_t rest = ~(c->retired >> from);
+    int length = rest ? __builtin_ctzll(rest) : RETIRED_MAX;
+    int first = c->retired_from + from;
+    SYS(close_range, first, first + length - 1, 0);
+    c->retired = from + length < RETIRED_MAX ? c->retired >> (from + length) << (from + length) : 0;
+  }
+}
+
+static int window(struct init *c) {
+  uint64_t limit[2];
+  if (c->window == 0)
+    c->window = SYS(prlimit64, 0, 7 /* RLIMIT_NOFILE */, 0, limit) < 0 || limit[0] < LOW_LIMIT ? 1 : RETIRED_MAX;
+  return c->window;
+}
+
+void retire(struct init *c, int fd) {
+  if (fd < 0)
+    return;
+  if (c->retired && (fd < c->retired_from || fd >= c->retired_from + window(c)))
+    close_retired(c);
+  if (!c->retired)
+    c->retired_from = fd & ~3; /* what is opened before it may be closed after it */
+  c->retired |= 1ull << (fd - c->retired_from);
+  if (window(c) == 1)
+    close_retired(c);
+}
+
 long must(struct init *c, long result, int detail, const char *body) {
   if (result < 0)
     fail(c, detail, result, 0, body);
@@ -172,6 +205,7 @@ static int wait_for_start(int listener, int watch) {
 static void step_gate(struct init *c) {
   const struct plan_header *header = c->plan.header;
   struct plan_message message = {.kind = PLAN_MSG_READY, .step = c->step};
+  close_retired(c);
   if (send_message(c, &message, NULL, -1) < 0)
     sys_exit(1);
   wait_for_go(c);
@@ -309,7 +343,8 @@ static void run_step(struct init *c) {
     RUN(SYMLINK, step_symlink);
     RUN(MASK, step_mask);
     RUN(READONLY, step_readonly);
-    RUN(SET_ATTRIBUTES, step_set_attributes);
+    RUN(CGROUP_BIND, step_cgroup_bind);
+    RUN(CGROUP_SEAL, step_cgroup_seal);
     RUN(ROOT_READONLY, step_root_readonly);
     RUN(ROOT_PROPAGATION, step_root_propagation);
     RUN(HOOK, step_hook);
@@ -395,6 +430,7 @@ __attribute__((used)) _Noreturn void init_main(const long *stack) {
                          .root = -1,
                          .proc = -1,
                          .devpts = -1,
+                         .cgroups = -1,
                          .masks = -1,
                          .parent = -1,
                          .early = true,

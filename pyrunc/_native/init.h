@@ -17,6 +17,10 @@ struct init {
   uint32_t parent_step;       /* the step that used it */
   const char *parent_path;    /* a path that begins with it, */
   size_t parent_size;         /* for so many bytes */
+  int cgroups;                /* the mount with MOUNT_CGROUPS, -1: none */
+  int retired_from;           /* retire(): descriptors that wait to be closed, */
+  uint64_t retired;           /* bit n: retired_from + n */
+  int window;                 /* how many may wait, 0: not yet known */
   int masks;                  /* our tmpfs with one empty directory and file, -1: not there */
   unsigned umask;             /* what the user's process gets */
   bool early;                 /* before GATE: the peer takes warnings */
@@ -36,6 +40,9 @@ int send_message(struct init *c, const struct plan_message *message, const char 
 int receive_message(int fd, struct plan_message *message);
 int send_descriptor(int socket, const void *body, size_t size, const char *more, int fd);
 _Noreturn void fail(struct init *c, int detail, long error, int64_t value, const char *body);
+/* Close a descriptor, a little later. */
+void retire(struct init *c, int fd);
+void close_retired(struct init *c);
 void warn(struct init *c, int detail, long error, const char *body);
 /* The result when it is no error, else fail(). */
 long must(struct init *c, long result, int detail, const char *body);
@@ -56,7 +63,8 @@ void step_bind_device(struct init *c);
 void step_symlink(struct init *c);
 void step_mask(struct init *c);
 void step_readonly(struct init *c);
-void step_set_attributes(struct init *c);
+void step_cgroup_bind(struct init *c);
+void step_cgroup_seal(struct init *c);
 void step_root_readonly(struct init *c);
 void step_root_propagation(struct init *c);
 void step_pivot(struct init *c);

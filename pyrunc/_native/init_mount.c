@@ -127,7 +127,7 @@ static int make_last(struct init *c, char *path, size_t size, bool file) {
     return -ENOENT;
   long made = file ? SYS(mknodat, parent, leaf, S_IFREG | 0644, 0) : SYS(mkdirat, parent, leaf, 0755);
   int fd = made < 0 ? -ENOENT : (int)SYS(openat, parent, leaf, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-  sys_close(parent);
+  retire(c, parent);
   return fd;
 }
 
@@ -151,7 +151,7 @@ int open_or_make(struct init *c, const char *path, uint64_t flags, bool file) {
     result = walk_once(c, &walk, file);
   if (result == 0)
     return walk.parent;
-  sys_close(walk.parent);
+  retire(c, walk.parent);
   return result == 1 ? -ELOOP : result;
 }
 
@@ -180,7 +180,7 @@ static int open_parent(struct init *c, const char *path, const char **leaf) {
   c->parent_step = c->step;
   if (same)
     return c->parent;
-  sys_close(c->parent);
+  retire(c, c->parent);
   memcpy(directory, path, cut);
   directory[cut] = 0;
   c->parent_path = path;
@@ -295,7 +295,7 @@ static int new_mount(struct init *c) {
   if (error < 0 && !optional)
     fail_fsconfig(c, (int)context, error, type);
   long tree = error < 0 ? error : SYS(fsmount, context, FSMOUNT_CLOEXEC, number(c, 3));
-  sys_close((int)context);
+  retire(c, (int)context);
   if (tree < 0 && optional) {
     warn(c, PLAN_AT_FSMOUNT, tree, type);
     return -1;
@@ -357,14 +357,16 @@ void step_mount(struct init *c) {
   } else {
     attach(c, tree, onto, path);
   }
-  sys_close(onto);
+  retire(c, onto);
   set_propagation(c, tree, number(c, 4), path);
   if (flags & PLAN_MOUNT_PROC) {
     c->proc = tree;
   } else if (flags & PLAN_MOUNT_DEVPTS) {
     c->devpts = tree;
+  } else if (flags & PLAN_MOUNT_CGROUPS) {
+    c->cgroups = tree;
   } else {
-    sys_close(tree);
+    retire(c, tree);
   }
 }
 
@@ -379,7 +381,7 @@ static int attach_again(struct init *c, int tree, int onto, const char *path) {
   must(c, SYS(fchdir, tree), PLAN_AT_UMOUNT, path);
   must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, path);
   attach(c, fresh, onto, path);
-  sys_close(tree);
+  retire(c, tree);
   return fresh;
 }
 
@@ -398,8 +400,27 @@ void step_bind(struct init *c) {
   if (number(c, 5) & PLAN_BIND_AGAIN && (status.st_mode & S_IFMT) == S_IFDIR)
     tree = attach_again(c, tree, onto, path);
   set_propagation(c, tree, number(c, 3), path);
-  sys_close(onto);
-  sys_close(tree);
+  retire(c, onto);
+  retire(c, tree);
+}
+
+/* The directory below a tmpfs of ours can't be anything but what we make. */
+void step_cgroup_bind(struct init *c) {
+  const char *name = text(c, 1);
+  int tree = clone_tree(c, AT_FDCWD, text(c, 0), 0);
+  struct mount_attr attributes = {.attr_set = number(c, 2), .propagation = number(c, 3) & ~(uint64_t)MS_REC_FLAG};
+  if (attributes.attr_set & ATIME_BITS)
+    attributes.attr_clr = ATIME_BITS;
+  must(c, SYS(mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes), PLAN_AT_SETATTR, text(c, 0));
+  must(c, SYS(mkdirat, c->cgroups, name, 0755), PLAN_AT_MKDIR, name);
+  must(c, SYS(move_mount, tree, "", c->cgroups, name, MOVE_MOUNT_F_EMPTY_PATH), PLAN_AT_MOVE, name);
+  retire(c, tree);
+}
+
+void step_cgroup_seal(struct init *c) {
+  set_attributes(c, c->cgroups, number(c, 0), 0, false, NULL);
+  retire(c, c->cgroups);
+  c->cgroups = -1;
 }
 
 static bool same_node(const struct stat *status, uint64_t type, uint64_t device) {
@@ -426,7 +447,7 @@ void step_mknod(struct init *c) {
   if (owned || made < 0) {
     must(c, SYS(fchownat, node, "", number(c, 3), number(c, 4), AT_EMPTY_PATH), PLAN_AT_CHOWN, path);
   }
-  sys_close((int)node);
+  retire(c, (int)node);
 }
 
 void step_bind_device(struct init *c) {
@@ -440,8 +461,8 @@ void step_bind_device(struct init *c) {
     fail(c, PLAN_AT_OCCUPIED, ENODEV, 0, source);
   int onto = destination(c, path, 0, true);
   attach(c, tree, onto, path);
-  sys_close(onto);
-  sys_close(tree);
+  retire(c, onto);
+  retire(c, tree);
 }
 
 void step_symlink(struct init *c) {
@@ -463,7 +484,7 @@ static void make_masks(struct init *c) {
   long error = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
   must(c, error, PLAN_AT_FSCONFIG, "tmpfs");
   int tree = (int)must(c, SYS(fsmount, context, FSMOUNT_CLOEXEC, 0), PLAN_AT_FSMOUNT, "tmpfs");
-  sys_close((int)context);
+  retire(c, (int)context);
   must(c, SYS(mkdirat, tree, "dir", 0555), PLAN_AT_MKDIR, "dir");
   must(c, SYS(mknodat, tree, "file", S_IFREG | 0444, 0), PLAN_AT_MKNOD, "file");
   set_attributes(c, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, false,
@@ -479,7 +500,7 @@ static void release_masks(struct init *c) {
   must(c, SYS(fchdir, c->masks), PLAN_AT_UMOUNT, NULL);
   must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, NULL);
   must(c, SYS(chdir, "/"), PLAN_AT_UMOUNT, NULL);
-  sys_close(c->masks);
+  retire(c, c->masks);
   c->masks = -1;
 }
 
@@ -503,8 +524,8 @@ void step_mask(struct init *c) {
   const char *kind = (status.st_mode & S_IFMT) == S_IFDIR ? "dir" : "file";
   long tree = SYS(open_tree, c->masks, kind, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
   attach(c, (int)must(c, tree, PLAN_AT_OPENTREE, path), onto, path);
-  sys_close((int)tree);
-  sys_close(onto);
+  retire(c, (int)tree);
+  retire(c, onto);
   if (c->pivoted)
     release_masks(c);
 }
@@ -518,17 +539,11 @@ void step_readonly(struct init *c) {
   int tree = (int)must(c, SYS(open_tree, onto, "", flags), PLAN_AT_OPENTREE, path);
   set_attributes(c, tree, MOUNT_ATTR_RDONLY, 0, true, path);
   attach(c, tree, onto, path);
-  sys_close(tree);
-  sys_close(onto);
+  retire(c, tree);
+  retire(c, onto);
 }
 
 void step_root_readonly(struct init *c) { set_attributes(c, open_root(c), MOUNT_ATTR_RDONLY, 0, false, "/"); }
-
-void step_set_attributes(struct init *c) {
-  int fd = open_existing(c, text(c, 0));
-  set_attributes(c, fd, number(c, 1), 0, false, text(c, 0));
-  sys_close(fd);
-}
 
 void step_root_propagation(struct init *c) { set_propagation(c, open_root(c), number(c, 0), "/"); }
 
@@ -611,8 +626,8 @@ static void bind_console(struct init *c, int terminal) {
   long tree = must(c, SYS(open_tree, terminal, "", flags), PLAN_AT_OPENTREE, "/dev/console");
   int onto = destination(c, "dev/console", 0, true);
   attach(c, (int)tree, onto, "/dev/console");
-  sys_close(onto);
-  sys_close((int)tree);
+  retire(c, onto);
+  retire(c, (int)tree);
 }
 
 void step_console(struct init *c) {

@@ -14,13 +14,16 @@ static void write_all(struct init *c, int fd, const char *bytes, size_t size, co
 }
 
 void step_cgroup_join(struct init *c) {
-  write_all(c, descriptor(c, 0), "0", 1, NULL);
-  sys_close(descriptor(c, 0));
+  int fd = descriptor(c, 0);
+  if (fd < 0)
+    fd = (int)must(c, SYS(openat, AT_FDCWD, text(c, 1), O_WRONLY | O_CLOEXEC), PLAN_AT_OPEN, text(c, 1));
+  write_all(c, fd, "0", 1, text(c, 1));
+  retire(c, fd);
 }
 
 void step_setns(struct init *c) {
   must(c, SYS(setns, descriptor(c, 0), number(c, 1)), PLAN_AT_SETNS, NULL);
-  sys_close(descriptor(c, 0));
+  retire(c, descriptor(c, 0));
 }
 
 /* The one that goes on waits until the other has told its pid, so that this message is the first. */

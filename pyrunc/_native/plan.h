@@ -47,8 +47,8 @@ struct plan_step {
 
 /* PLAN_STEP(NAME, "signature")   what it does. Paths are inside the rootfs unless it is said otherwise. */
 #define PLAN_STEPS \
-  /* fd: write "0" to it (cgroup v1 `tasks`, or cgroup.procs) */ \
-  PLAN_STEP(CGROUP_JOIN, "f") \
+  /* fd, or without one the host path of a file: write "0" to it (cgroup v1 `tasks`, or cgroup.procs) */ \
+  PLAN_STEP(CGROUP_JOIN, "fs") \
   /* fd, CLONE_NEW* type (0: any) : setns */ \
   PLAN_STEP(SETNS, "fi") \
   /* go on in a child with the same parent (CLONE_PARENT); tell its pid (MSG_PID) and exit */ \
@@ -73,6 +73,11 @@ struct plan_step {
   /* fd of a detached tree, attributes set<<32|clear, recursive attributes set<<32|clear, MS_* propagation or 0, \
    * destination, BIND_* flags, without a descriptor: the host path to clone in the namespace of init */ \
   PLAN_STEP(BIND, "fiiisis") \
+  /* host path of a cgroup, name, MOUNT_ATTR_* to set, MS_* propagation: bind it below the last mount with \
+   * MOUNT_CGROUPS */ \
+  PLAN_STEP(CGROUP_BIND, "ssii") \
+  /* MOUNT_ATTR_* to set on that mount, when all is below it */ \
+  PLAN_STEP(CGROUP_SEAL, "i") \
   /* path, mode with type, device number, uid, gid: an existing file must be the same device */ \
   PLAN_STEP(MKNOD, "siiii") \
   /* host path of a device, path: bind it (where mknod is impossible), S_IFMT | rdev it must have: type, rdev */ \
@@ -83,8 +88,6 @@ struct plan_step {
   PLAN_STEP(MASK, "s") \
   /* path: read-only with all below; a missing path is fine */ \
   PLAN_STEP(READONLY, "s") \
-  /* path of a mount of ours, MOUNT_ATTR_* to set on it */ \
-  PLAN_STEP(SET_ATTRIBUTES, "si") \
   /* the rootfs itself becomes read-only */ \
   PLAN_STEP(ROOT_READONLY, "") \
   /* MS_* propagation of the rootfs after pivot_root */ \
@@ -152,6 +155,7 @@ enum plan_op {
 #define PLAN_MOUNT_DEVPTS 4    /* it is the devpts of the console */
 #define PLAN_MOUNT_LEGACY 8    /* a parameter is too long for fsconfig: mount(2) on the destination's fd */
 #define PLAN_MOUNT_OPTIONAL 16 /* a failure of fsopen is no error */
+#define PLAN_MOUNT_CGROUPS 32  /* CGROUP_BIND binds below it */
 #define PLAN_BIND_NOFOLLOW 1   /* a last link of the destination is not followed */
 #define PLAN_BIND_RECURSIVE 2  /* of a host path: with all that is mounted below it */
 #define PLAN_BIND_AGAIN 4      /* clone the attached directory once more: mountinfo is in the order of cloning */

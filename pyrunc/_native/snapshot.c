@@ -16,7 +16,7 @@ extern void *__curbrk; /* the C library's: where the heap ends, as sbrk(2) sees 
 
 enum {
   STACK_ROOM = 8 << 20,      /* bytes below the stack's pages in use: it can't grow by itself */
-  LONGEST_ZERO = 16,         /* pages; a longer run of zeros is not mapped from the file */
+  LONGEST_ZERO = 64,         /* pages; a longer run of zeros is not mapped from the file */
   THREAD_DESCRIPTOR = 0x900, /* bytes of the C library's struct pthread that are looked at */
   RED_ZONE = 128,
 };

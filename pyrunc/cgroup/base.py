@@ -58,12 +58,12 @@ class Cgroup:
         """Change limits; what is absent or zero stays, devices stay."""
         raise NotImplementedError
 
-    def join_fds(self) -> list[int]:
-        """Write-only fds; whoever writes "0" to each of them is in the cgroup."""
+    def join_files(self) -> list[str]:
+        """Whoever writes "0" to each of them is in the cgroup."""
         raise NotImplementedError
 
     def clone_fd(self) -> int:
-        """Directory fd for CLONE_INTO_CGROUP; -1: use ``join_fds``."""
+        """Directory fd for CLONE_INTO_CGROUP; -1: use ``join_files``."""
         return -1
 
     def processes(self) -> list[int]:
@@ -163,7 +163,6 @@ def unexpectedly_frozen(directory: str) -> Error:
     )
 
 
-def cannot_join(directory: str, file: str, number: int) -> Error:
-    return files.failure(
-        f"cannot join cgroup {directory}", directory + file, number, "linux.cgroupsPath", "open"
-    )
+def cannot_join(file: str, number: int) -> Error:
+    directory = file.rpartition("/")[0]
+    return files.failure(f"cannot join cgroup {directory}", file, number, "linux.cgroupsPath", "open")

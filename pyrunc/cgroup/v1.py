@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import posix
 import time
 
 from pyrunc.cgroup import base, files
@@ -11,8 +10,6 @@ from pyrunc.cgroup import base, files
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.cgroup.base import Record, Resources
-
-_TASKS = posix.O_WRONLY | posix.O_CLOEXEC
 
 
 class Place:
@@ -96,18 +93,9 @@ class LegacyCgroup(base.Cgroup):
         changed = {key: value for key, value in resources.items() if key != "devices"}
         limits_v1.apply(changed, self.paths(), self._made_directories(), update=True)
 
-    def join_fds(self) -> list[int]:
-        fds: list[int] = []
-        for place in self.places:
-            # "tasks" moves one thread and takes no global lock, unlike cgroup.procs.
-            file = f"{place.mountpoint}{self.path}/tasks"
-            try:
-                fds.append(posix.open(file, _TASKS))
-            except OSError as e:
-                for fd in fds:
-                    posix.close(fd)
-                raise base.cannot_join(place.mountpoint + self.path, "/tasks", e.errno or 0) from None
-        return fds
+    def join_files(self) -> list[str]:
+        # "tasks" moves one thread and takes no global lock, unlike cgroup.procs.
+        return [f"{place.mountpoint}{self.path}/tasks" for place in self.places]
 
     def _main(self) -> str:
         """The directory whose processes count as the container's."""

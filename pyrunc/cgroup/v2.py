@@ -68,19 +68,16 @@ class UnifiedCgroup(base.Cgroup):
         limits_v2.refuse_impossible(resources)
         limits_v2.apply(self.directory, resources, update=True)
 
-    def join_fds(self) -> list[int]:
-        return [self._open("/cgroup.procs", _WRITE)]
+    def join_files(self) -> list[str]:
+        return [self.directory + "/cgroup.procs"]
 
     def clone_fd(self) -> int:
         if self._no_clone:
             return -1
-        return self._open("", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-
-    def _open(self, name: str, flags: int) -> int:
         try:
-            return posix.open(self.directory + name, flags)
+            return posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         except OSError as e:
-            raise base.cannot_join(self.directory, name, e.errno or 0) from None
+            raise base.cannot_join(self.directory + "/", e.errno or 0) from None
 
     def processes(self) -> list[int]:
         return files.tree_pids(self.directory)

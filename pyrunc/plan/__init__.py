@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _U64 = 0xFFFFFFFFFFFFFFFF
 
 # What the parent opens for a descriptor of the plan.
+NO_FD = -1  # PLAN_NO_FD
 FD_TREE, FD_TREE_RECURSIVE, FD_NAMESPACE, FD_CGROUP, FD_CONSOLE, FD_INIT = range(6)
 
 
@@ -41,7 +42,7 @@ class Step:
 
 
 class FdRequest:
-    """A descriptor that the parent opens before init starts. ``value``: host path or cgroup number.
+    """A descriptor that the parent opens before init starts. ``value``: host path.
 
     ``id_maps``: the text of uid_map and gid_map for an id-mapped tree, and whether all below is mapped too.
     """
@@ -78,7 +79,7 @@ class Host:
         self.cgroup_version = "v1"
         # (name under /sys/fs/cgroup, the container's directory in it on the host)
         self.cgroup_paths: list[tuple[str, str]] = []
-        self.cgroup_joins = 0
+        self.cgroup_joins: list[str] = []  # files to write "0" to
         self.seccomp: Filter | None = None
         self.no_pivot = False
         self.new_keyring = True

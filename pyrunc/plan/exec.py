@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyrunc.plan import FD_CGROUP, FD_INIT, Plan, opcodes
+from pyrunc.plan import FD_INIT, Plan, opcodes
+from pyrunc.plan.namespaces import join_cgroups
 from pyrunc.plan.process import before_start, console, execute, working_directory
 from pyrunc.vocabulary.namespaces import CLONE_NEWUSER, NAMESPACES
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 def compile_exec(spec: Spec, process: Object, host: Host) -> Plan:
     """``spec``: the configuration remembered at create; ``process``: what to run in it."""
     plan = Plan()
-    for index in range(host.cgroup_joins):
-        plan.add(opcodes.CGROUP_JOIN, plan.fd(FD_CGROUP, str(index)))
+    join_cgroups(plan, host, by_parent=False)
     flags = 0
     for item in spec.linux.children("namespaces"):
         flags |= NAMESPACES.get(item.text("type"), 0)

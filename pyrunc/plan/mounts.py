@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.plan import FD_TREE, FD_TREE_RECURSIVE, opcodes
+from pyrunc.plan import FD_TREE, FD_TREE_RECURSIVE, NO_FD, opcodes
 from pyrunc.plan.namespaces import id_map
 from pyrunc.vocabulary.mount_options import (
     ATTRIBUTES,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.spec import Object, Spec
 
-_NO_FD = -1  # PLAN_NO_FD
 # File systems of the kernel's own: read-only is a matter of the mount, not of their one superblock.
 _VIRTUAL = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
 
@@ -148,7 +147,7 @@ def _bind(
         # No peer of the host's is wanted, so init can clone it itself: mountinfo, which is in the
         # order of cloning, then has the listed order.
         flags = opcodes.BIND_RECURSIVE if options.bind == "rbind" else 0
-        _bind_step(plan, mount, _NO_FD, destination, options, flags, source)
+        _bind_step(plan, mount, NO_FD, destination, options, flags, source)
         return
     kind = FD_TREE_RECURSIVE if options.bind == "rbind" else FD_TREE
     flags = opcodes.BIND_AGAIN if own and options.propagation else 0
@@ -208,16 +207,18 @@ def _cgroup(plan: Plan, mount: Object, host: Host, namespaces: Namespaces, optio
         return
     base = Options(mount)
     base.set = NOSUID | NODEV | NOEXEC
-    _mount(plan, mount, "tmpfs", "tmpfs", ["mode=755"], base)
+    _mount(plan, mount, "tmpfs", "tmpfs", ["mode=755"], base, flags=opcodes.MOUNT_CGROUPS)
     for name, directory in host.cgroup_paths:
         target = f"{destination}/{name}"
         if own:
             parameters = ["none", f"name={name}"] if name == "systemd" else name.split(",")
             _mount(plan, mount, "cgroup", source, parameters, options, target)
-        else:
+        elif namespaces.has(CLONE_NEWUSER):
             _add_bind(plan, mount, FD_TREE, directory, target, options)
+        else:
+            propagation = options.propagation or MS_SLAVE
+            plan.add(opcodes.CGROUP_BIND, directory, name, options.set, propagation, path=mount.path)
         for controller in name.split(","):
             if controller != name:
                 plan.add(opcodes.SYMLINK, name, f"{destination}/{controller}", 0, path=mount.path)
-    if options.set & RDONLY:
-        plan.add(opcodes.SET_ATTRIBUTES, destination, RDONLY, path=mount.path)
+    plan.add(opcodes.CGROUP_SEAL, options.set & RDONLY, path=mount.path)

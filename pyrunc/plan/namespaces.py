@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.plan import FD_CGROUP, FD_NAMESPACE, opcodes
+from pyrunc.plan import FD_CGROUP, FD_NAMESPACE, NO_FD, opcodes
 from pyrunc.vocabulary.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWNET,
@@ -48,12 +48,18 @@ class Namespaces:
         return any(joined[0] == flag for joined in self.joined)
 
 
+def join_cgroups(plan: Plan, host: Host, by_parent: bool) -> None:
+    """``by_parent``: in a new user namespace init may lack the right to open the files."""
+    for file in host.cgroup_joins:
+        fd = plan.fd(FD_CGROUP, file, "linux.cgroupsPath") if by_parent else NO_FD
+        plan.add(opcodes.CGROUP_JOIN, fd, file, path="linux.cgroupsPath")
+
+
 def enter_namespaces(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None:
     """From the first instruction of init to a process that is in all its namespaces."""
     _check_maps(spec, namespaces)
-    for index in range(host.cgroup_joins):
-        plan.add(opcodes.CGROUP_JOIN, plan.fd(FD_CGROUP, str(index)), path="linux.cgroupsPath")
     new = namespaces.new
+    join_cgroups(plan, host, by_parent=bool(new & CLONE_NEWUSER))
     # These two are made by steps of their own: a time namespace needs its offsets before anybody is
     # in it, a cgroup namespace takes the cgroup of its maker as its root.
     at_once = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP)
