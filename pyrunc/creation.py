@@ -82,15 +82,14 @@ class Created:
 
 
 def create_container(
-    root: str, id: str, bundle: str, options: Options, console: int = -1, direct: bool = False
+    root: str, id: str, spec: Spec, options: Options, console: int = -1, direct: bool = False
 ) -> Created:
     """``console``: a connected socket that gets the terminal's master. ``direct``: START comes from us."""
-    spec = read_config(bundle)
     cgroup = cgroups.make(spec.linux.text("cgroupsPath") or None, id, systemd=options.systemd_cgroup)
     try:
         plan = compile_plan(root, id, spec, cgroup, options.no_pivot, options.new_keyring)
     except Refused as refused:
-        raise config_error(spec.source, bundle, refused) from None
+        raise config_error(spec.source, spec.bundle, refused) from None
     _check_terminal(spec.process, options, console)
     for warning in plan.warnings:
         warn(warning)
@@ -121,7 +120,8 @@ class _Creation:
             init.until_ready(self._stage, self._record_pid)
             self._oom_score(init)
             self.state.record["status"] = "created"
-            self.state.save()
+            if not direct or "hooks" in self.spec:
+                self.state.save()
             if self.options.pid_file:
                 write_pid_file(self.options.pid_file, init.pid)
             init.release()
@@ -205,7 +205,7 @@ class _Creation:
             self.init.close()
         if self.options.pid_file:
             _unlink(self.options.pid_file)
-        destroy(self.state)
+        destroy(self.state, self.spec)
         poststop(self.spec, self.state)
 
 

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 _WAIT = 10_000  # milliseconds
 
 
-def destroy(state: State) -> Spec | None:
-    """Kill what lives, remove what the record names. Returns the configuration for the poststop hooks."""
+def destroy(state: State, spec: Spec | None = None) -> Spec | None:
+    """Kill what lives, remove what the record names. Returns the configuration for the poststop hooks:
+    ``spec``, or else what is remembered of it.
+    """
     record = state.record
     _end_init(record)
     if record.get("cgroup"):
@@ -30,7 +32,8 @@ def destroy(state: State) -> Spec | None:
         cgroup.remove()
     for path in reversed(record.get("mounts", [])):
         _detach(path)
-    spec = remembered(state)
+    if spec is None:
+        spec = remembered(state)
     state.remove()
     return spec
 

@@ -37,10 +37,10 @@ def create(
     rootless: str = "auto",
 ) -> None:
     """Make the container, all but its program. It waits for ``start``."""
-    from pyrunc.creation import Options, create_container
+    from pyrunc.creation import Options, create_container, read_config
 
     options = Options(console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, False)
-    create_container(root, id, bundle, options).close()
+    create_container(root, id, read_config(bundle), options).close()
 
 
 def start(root: str, id: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 
-from pyrunc.creation import create_container
+from pyrunc.creation import config_error, create_container, read_config
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
+from pyrunc.spec import Refused
 from pyrunc.starting import after_start
 
 TYPE_CHECKING = False
@@ -14,26 +15,27 @@ if TYPE_CHECKING:
     import _socket
 
     from pyrunc.creation import Created, Options
+    from pyrunc.spec import Spec
 
 
 def run_container(root: str, id: str, bundle: str, options: Options, detach: bool, keep: bool) -> int:
     """The exit status of the program; 0 when it goes on in the background."""
+    spec = read_config(bundle)
     if detach:
-        created = create_container(root, id, bundle, options, direct=True)
+        created = create_container(root, id, spec, options, direct=True)
         _start(created)
         created.close()
         return 0
     from pyrunc.foreground import Foreground, receive_master
 
     foreground = Foreground()
-    ours, theirs = _terminal(options)
-    created = create_container(root, id, bundle, options, theirs.fileno() if theirs else -1, direct=True)
+    ours, theirs = _terminal(spec, options)
+    created = create_container(root, id, spec, options, theirs.fileno() if theirs else -1, direct=True)
     if theirs:
         theirs.close()
     master = -1
     if ours:
-        if created.spec.process.flag("terminal"):
-            master = receive_master(ours)
+        master = receive_master(ours)
         ours.close()
     _start(created)
     # Others may look at it, stop it, delete it while we wait.
@@ -44,10 +46,15 @@ def run_container(root: str, id: str, bundle: str, options: Options, detach: boo
     return status
 
 
-def _terminal(options: Options) -> tuple[_socket.socket | None, _socket.socket | None]:
+def _terminal(spec: Spec, options: Options) -> tuple[_socket.socket | None, _socket.socket | None]:
     """A pair of sockets over which init sends the terminal's master, if it has one."""
     if options.console_socket:
         return None, None
+    try:
+        if not spec.process.flag("terminal"):
+            return None, None
+    except Refused as refused:
+        raise config_error(spec.source, spec.bundle, refused) from None
     from pyrunc.launch import stream_pair
 
     return stream_pair()
@@ -61,7 +68,7 @@ def _start(created: Created) -> None:
         state.save()
     except Error:
         init.end()
-        poststop(destroy(state), state)
+        poststop(destroy(state, created.spec), state)
         raise
     after_start(state, created.spec)
 
@@ -79,4 +86,4 @@ def _delete(created: Created) -> None:
     state = created.state
     fcntl.flock(state.fd, fcntl.LOCK_EX)
     if posix.fstat(state.fd).st_nlink:
-        poststop(destroy(state), state)
+        poststop(destroy(state, created.spec), state)

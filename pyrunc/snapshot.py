@@ -113,7 +113,7 @@ def _made_from() -> list[str]:
     """Files that are not mapped but whose content is in the image; C adds those that are mapped."""
     package = f"{_site_dir()}/pyrunc"
     tag = sys.implementation.cache_tag
-    return [f"{package}/{name}" for name in ("version.py", f"{tag}.bundle", "_native/pyrunc-init")]
+    return [f"{package}/{name}" for name in (f"{tag}.bundle",)]
 
 
 def _site_dir() -> str:

@@ -205,7 +205,8 @@ static int wait_for_start(int listener, int watch) {
 static void step_gate(struct init *c) {
   const struct plan_header *header = c->plan.header;
   struct plan_message message = {.kind = PLAN_MSG_READY, .step = c->step};
-  close_retired(c);
+  if (header->listener >= 0)
+    close_retired(c); /* it may be long until `start`; otherwise execve closes them */
   if (send_message(c, &message, NULL, -1) < 0)
     sys_exit(1);
   wait_for_go(c);

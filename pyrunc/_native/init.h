@@ -23,6 +23,7 @@ struct init {
   int window;                 /* how many may wait, 0: not yet known */
   int masks;                  /* our tmpfs with one empty directory and file, -1: not there */
   unsigned umask;             /* what the user's process gets */
+  bool masks_attached;        /* the kernel is too old to clone it otherwise */
   bool early;                 /* before GATE: the peer takes warnings */
   bool pivoted;
   bool prepared;    /* prepare_exec() was done */

@@ -408,17 +408,17 @@ void step_bind(struct init *c) {
 void step_cgroup_bind(struct init *c) {
   const char *name = text(c, 1);
   int tree = clone_tree(c, AT_FDCWD, text(c, 0), 0);
-  struct mount_attr attributes = {.attr_set = number(c, 2), .propagation = number(c, 3) & ~(uint64_t)MS_REC_FLAG};
-  if (attributes.attr_set & ATIME_BITS)
-    attributes.attr_clr = ATIME_BITS;
-  must(c, SYS(mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes), PLAN_AT_SETATTR, text(c, 0));
   must(c, SYS(mkdirat, c->cgroups, name, 0755), PLAN_AT_MKDIR, name);
   must(c, SYS(move_mount, tree, "", c->cgroups, name, MOVE_MOUNT_F_EMPTY_PATH), PLAN_AT_MOVE, name);
   retire(c, tree);
 }
 
 void step_cgroup_seal(struct init *c) {
-  set_attributes(c, c->cgroups, number(c, 0), 0, false, NULL);
+  struct mount_attr attributes = {.attr_set = number(c, 0), .propagation = number(c, 1) & ~(uint64_t)MS_REC_FLAG};
+  if (attributes.attr_set & ATIME_BITS)
+    attributes.attr_clr = ATIME_BITS;
+  unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE;
+  must(c, SYS(mount_setattr, c->cgroups, "", flags, &attributes, sizeof attributes), PLAN_AT_SETATTR, NULL);
   retire(c, c->cgroups);
   c->cgroups = -1;
 }
@@ -477,8 +477,7 @@ void step_symlink(struct init *c) {
     must(c, error, PLAN_AT_OPEN, text(c, 1));
 }
 
-/* One read-only tmpfs for all masks. It has to be attached while it is cloned from (before Linux 6.15);
- * on top of / no lookup sees it. */
+/* One read-only tmpfs of ours for all masks. Nobody else has a path to it. */
 static void make_masks(struct init *c) {
   long context = must(c, SYS(fsopen, "tmpfs", FSOPEN_CLOEXEC), PLAN_AT_FSOPEN, "tmpfs");
   long error = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
@@ -489,17 +488,28 @@ static void make_masks(struct init *c) {
   must(c, SYS(mknodat, tree, "file", S_IFREG | 0444, 0), PLAN_AT_MKNOD, "file");
   set_attributes(c, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, false,
                  "tmpfs");
-  must(c, SYS(move_mount, tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), PLAN_AT_MOVE, "/");
   c->masks = tree;
+}
+
+/* Before Linux 6.15 only a mount that is attached can be cloned; on top of / no lookup sees it. */
+static int clone_mask(struct init *c, const char *kind) {
+  long tree = SYS(open_tree, c->masks, kind, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  if (tree == -EINVAL && !c->masks_attached) {
+    must(c, SYS(move_mount, c->masks, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), PLAN_AT_MOVE, "/");
+    c->masks_attached = true;
+    tree = SYS(open_tree, c->masks, kind, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  }
+  return (int)must(c, tree, PLAN_AT_OPENTREE, kind);
 }
 
 /* It must be gone before pivot_root: there it would be what umount2(".") finds instead of the old root. */
 static void release_masks(struct init *c) {
-  if (c->masks < 0)
-    return;
-  must(c, SYS(fchdir, c->masks), PLAN_AT_UMOUNT, NULL);
-  must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, NULL);
-  must(c, SYS(chdir, "/"), PLAN_AT_UMOUNT, NULL);
+  if (c->masks_attached) {
+    must(c, SYS(fchdir, c->masks), PLAN_AT_UMOUNT, NULL);
+    must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, NULL);
+    must(c, SYS(chdir, "/"), PLAN_AT_UMOUNT, NULL);
+    c->masks_attached = false;
+  }
   retire(c, c->masks);
   c->masks = -1;
 }
@@ -522,9 +532,9 @@ void step_mask(struct init *c) {
   struct stat status;
   must(c, SYS(fstat, onto, &status), PLAN_AT_OPEN, path);
   const char *kind = (status.st_mode & S_IFMT) == S_IFDIR ? "dir" : "file";
-  long tree = SYS(open_tree, c->masks, kind, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-  attach(c, (int)must(c, tree, PLAN_AT_OPENTREE, path), onto, path);
-  retire(c, (int)tree);
+  int tree = clone_mask(c, kind);
+  attach(c, tree, onto, path);
+  retire(c, tree);
   retire(c, onto);
   if (c->pivoted)
     release_masks(c);

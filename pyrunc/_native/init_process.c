@@ -220,9 +220,13 @@ static long get_capabilities(struct capabilities *all) {
 /* A change from root to another user keeps the permitted set, but the effective one has to be raised. */
 void step_setids(struct init *c) {
   struct capabilities all;
-  must(c, SYS(prctl, PR_SET_KEEPCAPS, 1), PLAN_AT_NONE, NULL);
+  bool root = number(c, 0) == 0;
+  if (!root)
+    must(c, SYS(prctl, PR_SET_KEEPCAPS, 1), PLAN_AT_NONE, NULL);
   must(c, SYS(setresgid, number(c, 1), number(c, 1), number(c, 1)), PLAN_AT_SETGID, NULL);
   must(c, SYS(setresuid, number(c, 0), number(c, 0), number(c, 0)), PLAN_AT_SETUID, NULL);
+  if (root)
+    return;
   must(c, SYS(prctl, PR_SET_KEEPCAPS, 0), PLAN_AT_NONE, NULL);
   must(c, get_capabilities(&all), PLAN_AT_NONE, NULL);
   for (int i = 0; i < 2; i++)
@@ -251,6 +255,8 @@ static void check_inside(struct init *c) {
 
 void step_chdir(struct init *c) {
   bool create = number(c, 1) & 1;
+  if (c->pivoted && text(c, 0)[0] == '/' && text_size(c, 0) == 1)
+    return; /* PIVOT went there */
   int fd = create ? open_or_make(c, text(c, 0), O_PATH | O_DIRECTORY, false)
                   : open_in_root(c, text(c, 0), O_PATH | O_DIRECTORY);
   must(c, fd, PLAN_AT_CHDIR, text(c, 0));

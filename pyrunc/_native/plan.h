@@ -73,11 +73,10 @@ struct plan_step {
   /* fd of a detached tree, attributes set<<32|clear, recursive attributes set<<32|clear, MS_* propagation or 0, \
    * destination, BIND_* flags, without a descriptor: the host path to clone in the namespace of init */ \
   PLAN_STEP(BIND, "fiiisis") \
-  /* host path of a cgroup, name, MOUNT_ATTR_* to set, MS_* propagation: bind it below the last mount with \
-   * MOUNT_CGROUPS */ \
-  PLAN_STEP(CGROUP_BIND, "ssii") \
-  /* MOUNT_ATTR_* to set on that mount, when all is below it */ \
-  PLAN_STEP(CGROUP_SEAL, "i") \
+  /* host path of a cgroup, name: bind it below the last mount with MOUNT_CGROUPS */ \
+  PLAN_STEP(CGROUP_BIND, "ss") \
+  /* MOUNT_ATTR_* to set, MS_* propagation or 0: for that mount, and all that is below it by now */ \
+  PLAN_STEP(CGROUP_SEAL, "ii") \
   /* path, mode with type, device number, uid, gid: an existing file must be the same device */ \
   PLAN_STEP(MKNOD, "siiii") \
   /* host path of a device, path: bind it (where mknod is impossible), S_IFMT | rdev it must have: type, rdev */ \

@@ -5,7 +5,6 @@
 #include <asm/prctl.h>
 #include <elf.h>
 #include <pthread.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -16,7 +15,7 @@ extern void *__curbrk; /* the C library's: where the heap ends, as sbrk(2) sees 
 
 enum {
   STACK_ROOM = 8 << 20,      /* bytes below the stack's pages in use: it can't grow by itself */
-  LONGEST_ZERO = 64,         /* pages; a longer run of zeros is not mapped from the file */
+  LONGEST_ZERO = 1024,       /* pages; a longer run of zeros is not mapped from the file */
   THREAD_DESCRIPTOR = 0x900, /* bytes of the C library's struct pthread that are looked at */
   RED_ZONE = 128,
 };
@@ -25,6 +24,7 @@ static struct snapshot_header header;
 static struct snapshot_given given;
 static char maps[1 << 16];
 static char vdso_pages[4 * SNAPSHOT_PAGE];
+static uint64_t vdso_start, vdso_size;
 
 /* Like setjmp: 0 now, 1 when the launcher goes on from here. */
 int pyrunc_snapshot_save(struct snapshot_registers *registers);
@@ -64,7 +64,11 @@ static int add_segment(uint64_t start, uint64_t end, uint64_t prot, int zeros) {
   if (start == end)
     return 0;
   struct snapshot_segment *last = header.nsegments ? &header.segments[header.nsegments - 1] : NULL;
-  if (last && last->start + last->size == start && last->prot == prot && (last->offset == 0) == zeros) {
+  int adjacent = last && last->start + last->size == start && (last->offset == 0) == zeros;
+  /* Code and constants of one object in one segment, as linkers used to lay them out: half the mappings. */
+  if (adjacent && !((last->prot | prot) & PROT_WRITE))
+    last->prot = prot |= last->prot;
+  if (adjacent && last->prot == prot) {
     last->size += end - start;
     if (!zeros)
       header.size += end - start;
@@ -138,6 +142,8 @@ static int copy_vdso(uint64_t start, uint64_t size) {
   if (size > sizeof vdso_pages)
     return -E2BIG;
   memcpy(vdso_pages, (const void *)start, size);
+  vdso_start = start;
+  vdso_size = size;
   const Elf64_Ehdr *elf = (const Elf64_Ehdr *)(const void *)vdso_pages;
   const Elf64_Phdr *program = (const Elf64_Phdr *)(const void *)(vdso_pages + elf->e_phoff);
   const Elf64_Dyn *dynamic = NULL;
@@ -226,12 +232,12 @@ static void read_signals(void) {
   }
 }
 
-static int write_segment(int fd, const struct snapshot_segment *segment, uint64_t vdso) {
+static int write_segment(int fd, const struct snapshot_segment *segment) {
   for (uint64_t at = 0; at < segment->size; at += SNAPSHOT_PAGE) {
     uint64_t page = segment->start + at;
     const void *bytes = (const void *)page;
-    if (vdso && page >= vdso && page < vdso + sizeof vdso_pages && segment->start <= vdso)
-      bytes = vdso_pages + (page - vdso);
+    if (page >= vdso_start && page - vdso_start < vdso_size)
+      bytes = vdso_pages + (page - vdso_start);
     else if (is_zero(page))
       continue;
     if (pwrite(fd, bytes, SNAPSHOT_PAGE, (off_t)(segment->offset + at)) != SNAPSHOT_PAGE)
@@ -241,15 +247,12 @@ static int write_segment(int fd, const struct snapshot_segment *segment, uint64_
 }
 
 static int write_snapshot(int fd) {
-  uint64_t vdso = getauxval(AT_SYSINFO_EHDR);
   header.size = (sizeof header + SNAPSHOT_PAGE - 1) & ~(uint64_t)(SNAPSHOT_PAGE - 1);
   int error = read_maps();
   read_signals();
   for (uint64_t i = 0; i < header.nsegments && error == 0; i++) {
-    const struct snapshot_segment *segment = &header.segments[i];
-    int holds_vdso = vdso >= segment->start && vdso < segment->start + segment->size;
-    if (segment->offset)
-      error = write_segment(fd, segment, holds_vdso ? vdso : 0);
+    if (header.segments[i].offset)
+      error = write_segment(fd, &header.segments[i]);
   }
   if (error == 0 && ftruncate(fd, (off_t)header.size) < 0)
     error = -errno;

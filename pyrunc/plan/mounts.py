@@ -216,9 +216,10 @@ def _cgroup(plan: Plan, mount: Object, host: Host, namespaces: Namespaces, optio
         elif namespaces.has(CLONE_NEWUSER):
             _add_bind(plan, mount, FD_TREE, directory, target, options)
         else:
-            propagation = options.propagation or MS_SLAVE
-            plan.add(opcodes.CGROUP_BIND, directory, name, options.set, propagation, path=mount.path)
+            plan.add(opcodes.CGROUP_BIND, directory, name, path=mount.path)
         for controller in name.split(","):
             if controller != name:
                 plan.add(opcodes.SYMLINK, name, f"{destination}/{controller}", 0, path=mount.path)
-    plan.add(opcodes.CGROUP_SEAL, options.set & RDONLY, path=mount.path)
+    # The binds are copies from the host: without a word about it, they must not stay peers.
+    propagation = options.propagation or MS_SLAVE
+    plan.add(opcodes.CGROUP_SEAL, options.set, propagation, path=mount.path)
