@@ -124,7 +124,8 @@ class _Creation:
                 self.state.save()
             if self.options.pid_file:
                 write_pid_file(self.options.pid_file, init.pid)
-            init.release()
+            if not direct:
+                init.release()
             return Created(self.state, self.spec, init)
         except BaseException as error:
             self._undo()

@@ -116,7 +116,6 @@ class _Execution:
             self._oom_score(init)
             if pid_file:
                 write_pid_file(pid_file, init.pid)
-            init.release()
             init.start(lambda fd: self._hand_over(init.pid, fd))
         except BaseException:
             init.end()

@@ -13,7 +13,6 @@ parent                                 pyrunc-init
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
 import _socket
 import _struct
 import posix
@@ -285,15 +284,10 @@ def spawn(
 
 
 def ignored() -> int:
-    """The signals that this process ignores, as a mask: bit n-1 is signal n. No system call is made.
-
-    Of the two that the C library keeps for itself Python knows nothing; some callers leave them ignored.
-    """
-    mask = 1 << 31 | 1 << 32
-    for number in range(1, 65):
-        if _signal.getsignal(number) == _signal.SIG_IGN:
-            mask |= 1 << number - 1
-    return mask
+    """The signals that this process ignores, as a mask: bit n-1 is signal n (proc_pid_status(5))."""
+    status = read_file("/proc/self/status")
+    at = status.index(b"SigIgn:") + 7
+    return int(status[at : status.index(b"\n", at)], 16)
 
 
 def checked(result: int, syscall: str, path: str = "", subject: str = "") -> int:

@@ -41,6 +41,7 @@ def run_container(root: str, id: str, bundle: str, options: Options, detach: boo
     # Others may look at it, stop it, delete it while we wait.
     fcntl.flock(created.state.fd, fcntl.LOCK_UN)
     status = foreground.wait(created.init.pid, created.init.pidfd, master)
+    created.state.record["pid"] = 0  # reaped
     if not keep:
         _delete(created)
     return status

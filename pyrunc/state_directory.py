@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
-_FILES = ("state.json", "state.json.new", "config.json", "start.sock")
+_FILES = ("state.json", "config.json", "start.sock")
 
 
 class State:
@@ -91,8 +91,11 @@ class State:
 def make(root: str, id: str) -> State:
     """A new, locked state directory. Raises AlreadyExists: mkdir decides who was first."""
     try:
-        _make_root(root)
-        posix.mkdir(f"{root}/{id}", 0o711)
+        try:
+            posix.mkdir(f"{root}/{id}", 0o711)
+        except FileNotFoundError:
+            _make_root(root)
+            posix.mkdir(f"{root}/{id}", 0o711)
     except FileExistsError:
         raise AlreadyExists(
             "container with given ID already exists", code="already-exists", subject=id

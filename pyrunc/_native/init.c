@@ -105,8 +105,9 @@ void warn(struct init *c, int detail, long error, const char *body) {
     send_message(c, &message, body, -1);
 }
 
-/* Descriptors are opened in rows, so that one call can close many; where the limit is low, each at once. */
-enum { RETIRED_MAX = 64, LOW_LIMIT = 256 };
+/* Descriptors are opened in rows, so that one call can close many. And when nobody waits for `start`, execve
+ * closes them all. Where the limit is low, each is closed at once. */
+enum { RETIRED_MAX = 64, LOW_LIMIT = 256, MANY = 192 };
 
 void close_retired(struct init *c) {
   while (c->retired) {
@@ -119,23 +120,27 @@ void close_retired(struct init *c) {
   }
 }
 
-static int window(struct init *c) {
+static bool limit_is_low(struct init *c) {
   uint64_t limit[2];
-  if (c->window == 0)
-    c->window = SYS(prlimit64, 0, 7 /* RLIMIT_NOFILE */, 0, limit) < 0 || limit[0] < LOW_LIMIT ? 1 : RETIRED_MAX;
-  return c->window;
+  if (c->nofile == 0)
+    c->nofile = SYS(prlimit64, 0, 7 /* RLIMIT_NOFILE */, 0, limit) < 0 ? 1 : limit[0] + 1;
+  return c->nofile <= LOW_LIMIT;
 }
 
 void retire(struct init *c, int fd) {
   if (fd < 0)
     return;
-  if (c->retired && (fd < c->retired_from || fd >= c->retired_from + window(c)))
+  if (limit_is_low(c)) {
+    sys_close(fd);
+    return;
+  }
+  if (c->plan.header->listener < 0 && fd < MANY)
+    return;
+  if (c->retired && (fd < c->retired_from || fd >= c->retired_from + RETIRED_MAX))
     close_retired(c);
   if (!c->retired)
     c->retired_from = fd & ~3; /* what is opened before it may be closed after it */
   c->retired |= 1ull << (fd - c->retired_from);
-  if (window(c) == 1)
-    close_retired(c);
 }
 
 long must(struct init *c, long result, int detail, const char *body) {
@@ -205,17 +210,16 @@ static int wait_for_start(int listener, int watch) {
 static void step_gate(struct init *c) {
   const struct plan_header *header = c->plan.header;
   struct plan_message message = {.kind = PLAN_MSG_READY, .step = c->step};
-  if (header->listener >= 0)
-    close_retired(c); /* it may be long until `start`; otherwise execve closes them */
+  close_retired(c); /* it may be long until `start` */
   if (send_message(c, &message, NULL, -1) < 0)
     sys_exit(1);
-  wait_for_go(c);
   c->early = false;
   if (header->listener < 0) {
     if (receive_message(c->peer, &message) < 0 || message.kind != PLAN_MSG_START)
       sys_exit(1);
     return;
   }
+  wait_for_go(c);
   sys_close(c->peer);
   c->peer = wait_for_start(header->listener, header->watch);
   sys_close(header->listener);

@@ -20,7 +20,7 @@ struct init {
   int cgroups;                /* the mount with MOUNT_CGROUPS, -1: none */
   int retired_from;           /* retire(): descriptors that wait to be closed, */
   uint64_t retired;           /* bit n: retired_from + n */
-  int window;                 /* how many may wait, 0: not yet known */
+  uint64_t nofile;            /* RLIMIT_NOFILE + 1, 0: not yet known */
   int masks;                  /* our tmpfs with one empty directory and file, -1: not there */
   unsigned umask;             /* what the user's process gets */
   bool masks_attached;        /* the kernel is too old to clone it otherwise */

@@ -111,24 +111,54 @@ static int walk_once(struct init *c, struct walk *walk, bool file) {
   }
 }
 
+static size_t directory_size(const char *path) {
+  size_t cut = 0;
+  for (size_t i = 0; path[i]; i++) {
+    if (path[i] == '/')
+      cut = i + 1;
+  }
+  return cut;
+}
+
+static bool is_dots(const char *leaf) { return leaf[0] == '.' && (leaf[1] == 0 || (leaf[1] == '.' && leaf[2] == 0)); }
+
+/* The directory of the step before, if it is this one's too: devices, links and mounts come in rows below one
+ * directory. Nothing can have been mounted on it in between. */
+static int same_parent(const struct init *c, const char *path, size_t cut) {
+  bool same = c->parent >= 0 && c->parent_step + 1 >= c->step && cut == c->parent_size &&
+              memcmp(path, c->parent_path, cut) == 0;
+  return same ? c->parent : -1;
+}
+
+static int remember_parent(struct init *c, const char *path, size_t cut, int fd) {
+  if (fd != c->parent)
+    retire(c, c->parent);
+  c->parent = fd;
+  c->parent_path = path;
+  c->parent_size = cut;
+  c->parent_step = c->step;
+  return fd;
+}
+
 /* The usual case of a missing path: all but its last component is there, and that is no dangling link.
  * Returns a descriptor, or -ENOENT when it is another case. */
-static int make_last(struct init *c, char *path, size_t size, bool file) {
-  size_t cut = size;
-  while (cut > 0 && path[cut - 1] != '/')
-    cut--;
+static int make_last(struct init *c, const char *path, bool file) {
+  char directory[PATH_SIZE];
+  size_t cut = directory_size(path);
   const char *leaf = path + cut;
-  if (cut == 0 || !*leaf || (leaf[0] == '.' && (leaf[1] == 0 || leaf[1] == '.')))
+  if (cut == 0 || !*leaf || is_dots(leaf))
     return -ENOENT;
-  path[cut - 1] = 0;
-  int parent = open_in_root(c, cut == 1 ? "/" : path, O_PATH | O_DIRECTORY);
-  path[cut - 1] = '/';
+  int parent = same_parent(c, path, cut);
+  if (parent < 0) {
+    memcpy(directory, path, cut);
+    directory[cut] = 0;
+    parent = open_in_root(c, directory, O_PATH | O_DIRECTORY);
+  }
   if (parent < 0)
     return -ENOENT;
+  remember_parent(c, path, cut, parent);
   long made = file ? SYS(mknodat, parent, leaf, S_IFREG | 0644, 0) : SYS(mkdirat, parent, leaf, 0755);
-  int fd = made < 0 ? -ENOENT : (int)SYS(openat, parent, leaf, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-  retire(c, parent);
-  return fd;
+  return made < 0 ? -ENOENT : (int)SYS(openat, parent, leaf, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* Open a path; what is missing of it is made: directories, and at the end a file if `file`.
@@ -142,7 +172,7 @@ int open_or_make(struct init *c, const char *path, uint64_t flags, bool file) {
   if (size >= sizeof copy)
     return -ENAMETOOLONG;
   memcpy(copy, path, size + 1);
-  fd = make_last(c, copy, size, file);
+  fd = make_last(c, path, file);
   if (fd != -ENOENT)
     return fd;
   struct walk walk = {copy, 0, -1};
@@ -159,34 +189,22 @@ static int destination(struct init *c, const char *path, uint64_t flags, bool fi
   return (int)must(c, open_or_make(c, path, O_PATH | flags, file), PLAN_AT_OPEN, path);
 }
 
-/* The directory of a path (made when missing), and the last component in `leaf`. It stays open for the next
- * step, since devices and links come in rows below one directory. */
+/* The directory of a path (made when missing), and the last component in `leaf`. */
 static int open_parent(struct init *c, const char *path, const char **leaf) {
   char directory[PATH_SIZE];
-  size_t cut = 0;
-  size_t size = strlen(path);
-  for (size_t i = 0; i < size; i++) {
-    if (path[i] == '/')
-      cut = i + 1;
-  }
+  size_t cut = directory_size(path);
   *leaf = path + cut;
-  bool dots = (*leaf)[0] == '.' && ((*leaf)[1] == 0 || ((*leaf)[1] == '.' && (*leaf)[2] == 0));
-  if (!**leaf || dots)
+  if (!**leaf || is_dots(*leaf))
     fail(c, PLAN_AT_OPEN, EINVAL, 0, path);
   if (cut >= sizeof directory)
     fail(c, PLAN_AT_OPEN, ENAMETOOLONG, 0, path);
-  bool same = c->parent >= 0 && c->parent_step + 1 == c->step && cut == c->parent_size &&
-              memcmp(path, c->parent_path, cut) == 0;
-  c->parent_step = c->step;
-  if (same)
-    return c->parent;
-  retire(c, c->parent);
-  memcpy(directory, path, cut);
-  directory[cut] = 0;
-  c->parent_path = path;
-  c->parent_size = cut;
-  c->parent = (int)must(c, open_or_make(c, directory, O_PATH | O_DIRECTORY, false), PLAN_AT_OPEN, path);
-  return c->parent;
+  int fd = same_parent(c, path, cut);
+  if (fd < 0) {
+    memcpy(directory, path, cut);
+    directory[cut] = 0;
+    fd = (int)must(c, open_or_make(c, directory, O_PATH | O_DIRECTORY, false), PLAN_AT_OPEN, path);
+  }
+  return remember_parent(c, path, cut, fd);
 }
 
 /* Put a detached tree on an open file. */

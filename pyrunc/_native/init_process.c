@@ -81,7 +81,7 @@ void step_loopback(struct init *c) {
   must(c, SYS(ioctl, socket, 0x8913 /* SIOCGIFFLAGS */, &request), PLAN_AT_NONE, NULL);
   request.flags |= 1; /* IFF_UP */
   must(c, SYS(ioctl, socket, 0x8914 /* SIOCSIFFLAGS */, &request), PLAN_AT_NONE, NULL);
-  sys_close(socket);
+  retire(c, socket);
 }
 
 /* Write to a file below prefix in a procfs. No link and no mount on the way can lead elsewhere. */

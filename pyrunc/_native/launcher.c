@@ -206,13 +206,17 @@ __attribute__((used, noreturn)) void launch(long *stack) {
   struct text site;
   struct text path;
 
-  open_standard_streams();
   if (read_link("/proc/self/exe", &prefix) < 0)
     fail("cannot read ", "/proc/self/exe", ": is /proc mounted?");
   to_parent(&prefix);
   to_parent(&prefix);
-  int minor = find_site(&site, prefix.bytes);
+  set(&path, prefix.bytes);
+  add_versioned(&path, "/lib/python3.*/site-packages" SNAPSHOT_NAME, PYRUNC_MINOR);
+  if (!path.overflown)
+    try_snapshot(path.bytes, argc, given, envp); /* the usual case: nothing to search for */
 
+  open_standard_streams();
+  int minor = find_site(&site, prefix.bytes);
   set(&path, site.bytes);
   add(&path, SNAPSHOT_NAME);
   if (!path.overflown)

@@ -80,6 +80,10 @@ void try_snapshot(const char *path, long argc, char **argv, char **envp) {
   long fd = SYS(open, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0)
     return;
+  if (fd <= 2) { /* a standard stream is closed */
+    SYS(close, fd);
+    return;
+  }
   const struct snapshot_header *header = (void *)-1;
   if (SYS(fstat, fd, &status) == 0 && status.st_size > (long)sizeof *header)
     header = (const void *)SYS(mmap, 0, sizeof *header, PROT_READ, MAP_PRIVATE, fd, 0);

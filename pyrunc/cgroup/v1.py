@@ -97,6 +97,10 @@ class LegacyCgroup(base.Cgroup):
         # "tasks" moves one thread and takes no global lock, unlike cgroup.procs.
         return [f"{place.mountpoint}{self.path}/tasks" for place in self.places]
 
+    def refuse_occupied(self) -> None:
+        if not all(place.made for place in self.places):
+            super().refuse_occupied()
+
     def _main(self) -> str:
         """The directory whose processes count as the container's."""
         paths = self.paths()
