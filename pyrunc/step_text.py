@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Names of the arguments, in the order of the step's signature; "" leaves one out. plan.h says what they are.
 _NAMES: dict[int, tuple[str, ...]] = {
-    opcodes.CGROUP_JOIN: ("hierarchy",),
+    opcodes.CGROUP_JOIN: ("", "file"),
     opcodes.SETNS: ("file", "namespaces"),
     opcodes.UNSHARE: ("namespaces",),
     opcodes.TIME_NAMESPACE: ("offsets",),
@@ -26,12 +26,13 @@ _NAMES: dict[int, tuple[str, ...]] = {
     opcodes.ROOTFS: ("", "directory"),
     opcodes.MOUNT: ("type", "source", "parameters", "attributes", "propagation", "destination", ""),
     opcodes.BIND: ("source", "attributes", "recursive", "propagation", "destination", "", "source"),
+    opcodes.CGROUP_BIND: ("source", "name"),
+    opcodes.CGROUP_SEAL: ("attributes", "propagation"),
     opcodes.MKNOD: ("file", "mode", "device", "uid", "gid"),
     opcodes.BIND_DEVICE: ("source", "file", "", "device"),
     opcodes.SYMLINK: ("target", "file", ""),
     opcodes.MASK: ("file",),
     opcodes.READONLY: ("file",),
-    opcodes.SET_ATTRIBUTES: ("mount", "attributes"),
     opcodes.ROOT_PROPAGATION: ("propagation",),
     opcodes.HOOK: ("file", "args", "env", "timeout"),
     opcodes.PIVOT: ("how",),
