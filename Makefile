@@ -93,6 +93,9 @@ conformance: build
 fuzz: build
 	sh scripts/fuzz.sh
 
+vocabulary: build
+	$(VENV)/bin/python scripts/vocabulary.py docs/vocabulary.md
+
 opcodes:
 	$(PYTHON) build.py --opcodes pyrunc/plan/opcodes.py
 

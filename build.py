@@ -164,6 +164,7 @@ COLD = (
     "pyrunc.config_warnings", "pyrunc._libseccomp", "pyrunc.snapshot", "pyrunc.cli.help",
     "pyrunc.cli.default_spec", "pyrunc.cli.terminal", "pyrunc.cli.validation",
     "pyrunc.host", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
+    "pyrunc.cli.features", "pyrunc.vocabulary.annotations",
 )  # fmt: skip
 
 

@@ -12,38 +12,10 @@ import sys
 
 from pyrunc import seccomp as base
 from pyrunc.errors import Error
+from pyrunc.vocabulary.seccomp import ACTIONS, ARCHITECTURES, FLAGS, OPERATORS, WITH_VALUE
 
 EPERM_RETURN = errno.EPERM
 
-# SCMP_ACT_* of <seccomp.h>, which are the kernel's SECCOMP_RET_*
-ACTIONS = {
-    "SCMP_ACT_KILL": 0,
-    "SCMP_ACT_KILL_THREAD": 0,
-    "SCMP_ACT_KILL_PROCESS": 0x80000000,
-    "SCMP_ACT_TRAP": 0x00030000,
-    "SCMP_ACT_ERRNO": 0x00050000,
-    "SCMP_ACT_NOTIFY": 0x7FC00000,
-    "SCMP_ACT_TRACE": 0x7FF00000,
-    "SCMP_ACT_LOG": 0x7FFC0000,
-    "SCMP_ACT_ALLOW": 0x7FFF0000,
-}
-# Actions that carry a value, and the largest: MAX_ERRNO of the kernel, or all of the 16 bits.
-WITH_VALUE = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 0xFFFF}
-OPERATORS = {
-    "SCMP_CMP_NE": 1,
-    "SCMP_CMP_LT": 2,
-    "SCMP_CMP_LE": 3,
-    "SCMP_CMP_EQ": 4,
-    "SCMP_CMP_GE": 5,
-    "SCMP_CMP_GT": 6,
-    "SCMP_CMP_MASKED_EQ": 7,
-}
-FLAGS = {
-    "SECCOMP_FILTER_FLAG_TSYNC": base.TSYNC,
-    "SECCOMP_FILTER_FLAG_LOG": base.LOG,
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": base.SPEC_ALLOW,
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": base.WAIT_KILLABLE_RECV,
-}
 # Architectures numbered from 0 in one row (not MIPS, PA-RISC…), as libseccomp names them.
 _PLAIN_NUMBERS = (
     *("x86_64", "x86", "x32", "aarch64", "arm", "ppc", "ppc64", "ppc64le"),
@@ -201,9 +173,9 @@ def _architectures(profile: dict[str, object], so: Library, context: int) -> lis
     tokens = [int(so.so.seccomp_arch_native())]
     for index, name in enumerate(_list(profile, "architectures", "architectures")):
         path = f"architectures[{index}]"
-        if not isinstance(name, str) or not name.startswith("SCMP_ARCH_"):
+        if not isinstance(name, str) or name not in ARCHITECTURES:
             raise base.refuse(path, f"unknown architecture {name!r}")
-        token = int(so.so.seccomp_arch_resolve_name(name[len("SCMP_ARCH_") :].lower().encode()))
+        token = int(so.so.seccomp_arch_resolve_name(ARCHITECTURES[name].encode()))
         if not token:
             raise base.refuse(path, f"this libseccomp does not know {name}")
         if token in tokens:

@@ -191,6 +191,7 @@ _VERBS = (
         0,
         (_FORMAT, Option("quiet", "q", "flag", "print ids only")),
     ),
+    Verb("features", "print what pyrunc recognises, as JSON", "", 0, 0),
     Verb("validate", "say all that is wrong with a config.json", "[BUNDLE]", 0, 1, (_JSON,)),
     Verb(
         "plan",

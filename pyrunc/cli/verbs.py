@@ -267,11 +267,18 @@ def plan(root: str, parsed: Parsed) -> int:
     return _output(planning.plan(absolute((parsed.args or ["."])[0]), options["json"], options["no_pivot"]))
 
 
+def features(root: str, parsed: Parsed) -> int:
+    from pyrunc.cli.features import document
+
+    return _output(json_text.dump(document(), "  ") + "\n")
+
+
 def version() -> int:
     """Prints the version; Docker reads the text after "version" and after "commit:"."""
     from pyrunc.version import __version__
+    from pyrunc.vocabulary.versions import NEWEST
 
-    return _output(f"pyrunc version {__version__}\ncommit: {__version__}\nspec: 1.3.0\n")
+    return _output(f"pyrunc version {__version__}\ncommit: {__version__}\nspec: {NEWEST}\n")
 
 
 def snapshot(root: str, parsed: Parsed) -> int:
@@ -289,6 +296,7 @@ VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "run": run,
     "exec": exec_,
     "spec": spec,
+    "features": features,
     "list": list_,
     "pause": pause,
     "resume": resume,

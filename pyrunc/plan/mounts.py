@@ -5,8 +5,11 @@ from __future__ import annotations
 from pyrunc.plan import FD_TREE, FD_TREE_RECURSIVE, NO_FD, opcodes
 from pyrunc.plan.namespaces import id_map
 from pyrunc.vocabulary.mount_options import (
+    ACTIONS,
     ATTRIBUTES,
     BINDS,
+    ID_MAPS,
+    MOUNT_FLAGS,
     MS_PRIVATE,
     MS_REC,
     MS_SLAVE,
@@ -14,6 +17,7 @@ from pyrunc.vocabulary.mount_options import (
     NODEV,
     NOEXEC,
     NOSUID,
+    NOTHING,
     PROPAGATION,
     RDONLY,
     RECURSIVE,
@@ -34,12 +38,16 @@ _VIRTUAL = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
 class Options:
     """The options of one mount, sorted into what the kernel wants to know where."""
 
-    __slots__ = ("set", "clear", "rset", "rclear", "propagation", "bind", "parameters", "idmap")
+    __slots__ = (
+        *("set", "clear", "rset", "rclear", "propagation"),
+        *("bind", "idmap", "parameters", "flags", "actions"),
+    )
 
     def __init__(self, mount: Object) -> None:
-        self.set = self.clear = self.rset = self.rclear = self.propagation = 0
+        self.set = self.clear = self.rset = self.rclear = self.propagation = self.flags = 0
         self.bind = self.idmap = ""
         self.parameters: list[str] = []
+        self.actions: list[str] = []
         for option in mount.texts("options"):
             if option in ATTRIBUTES:
                 on, off = ATTRIBUTES[option]
@@ -50,15 +58,22 @@ class Options:
             elif option in PROPAGATION:
                 self.propagation = PROPAGATION[option]
             elif option in SUPERBLOCK:
-                if SUPERBLOCK[option]:
-                    self.parameters.append(SUPERBLOCK[option])
+                flag, wanted = SUPERBLOCK[option]
+                self.parameters = [parameter for parameter in self.parameters if parameter != flag]
+                if wanted:
+                    self.parameters.append(flag)
+            elif option in MOUNT_FLAGS:
+                bit, wanted = MOUNT_FLAGS[option]
+                self.flags = self.flags & ~bit | (bit if wanted else 0)
             elif option in RECURSIVE:
                 on, off = RECURSIVE[option]
                 self.rset = self.rset & ~off & ~on | on
                 self.rclear = self.rclear & ~on | off
-            elif option in ("idmap", "ridmap"):
+            elif option in ID_MAPS:
                 self.idmap = option
-            elif option != "tmpcopyup":
+            elif option in ACTIONS:
+                self.actions.append(option)
+            elif option not in NOTHING:
                 self.parameters.append(option)
 
 
@@ -68,7 +83,7 @@ def mounts(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None:
         if not mount.text("destination"):
             raise mount.refuse("destination", "missing")
         options = Options(mount)
-        if "tmpcopyup" in mount.texts("options"):
+        if "tmpcopyup" in options.actions:
             plan.warnings.append(f"{mount.path}: tmpcopyup is not supported yet, the tmpfs stays empty")
         if options.bind:
             _bind(plan, mount, host, namespaces, options, _id_maps(mount, spec, options))

@@ -9,6 +9,7 @@ from pyrunc.plan.scheduling import scheduling
 from pyrunc.spec import U64
 from pyrunc.vocabulary.capabilities import CAPABILITIES
 from pyrunc.vocabulary.rlimits import RLIMITS
+from pyrunc.vocabulary.scheduling import DOMAINS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _labels(plan: Plan, process: Object) -> None:
 def _personality(plan: Plan, spec: Spec) -> None:
     personality = spec.linux.child("personality")
     if personality.data:
-        domain = {"LINUX": 0, "LINUX32": 8}.get(personality.text("domain"))
+        domain = DOMAINS.get(personality.text("domain"))
         if domain is None or personality.texts("flags"):
             raise personality.refuse("domain")
         plan.add(opcodes.PERSONALITY, domain, path=personality.path)

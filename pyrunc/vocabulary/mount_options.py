@@ -44,21 +44,31 @@ PROPAGATION: dict[str, int] = {
     "runbindable": MS_UNBINDABLE | MS_REC,
 }
 
-# Flags of the superblock, which the kernel takes as parameters; "" is the default, nothing to say.
-SUPERBLOCK: dict[str, str] = {
-    "sync": "sync",
-    "async": "",
-    "dirsync": "dirsync",
-    "lazytime": "lazytime",
-    "nolazytime": "",
-    "mand": "mand",
-    "nomand": "",
-    "iversion": "iversion",
-    "noiversion": "",
-    "silent": "",
-    "loud": "",
-    "remount": "",
-    "defaults": "",
-    "": "",
+# Flags of the superblock: option → (parameter of fsconfig(2), whether it sets or takes it back).
+SUPERBLOCK: dict[str, tuple[str, bool]] = {
+    "sync": ("sync", True),
+    "async": ("sync", False),
+    "dirsync": ("dirsync", True),
+    "lazytime": ("lazytime", True),
+    "nolazytime": ("lazytime", False),
+    "mand": ("mand", True),
+    "nomand": ("mand", False),
+}
+# Flags that only mount(2) has: option → (MS_*, whether it sets or takes it back).
+MOUNT_FLAGS: dict[str, tuple[int, bool]] = {
+    "iversion": (1 << 23, True),
+    "noiversion": (1 << 23, False),
+    "silent": (1 << 15, True),
+    "loud": (1 << 15, False),
 }
 BINDS = ("bind", "rbind")
+ID_MAPS = ("idmap", "ridmap")
+# Options that say what to do, and no property of the mount; "defaults" and "" say nothing.
+ACTIONS = ("remount", "tmpcopyup")
+NOTHING = ("defaults", "")
+
+# Every option that is not handed on to the file system.
+KNOWN = (
+    *(*ATTRIBUTES, *RECURSIVE, *PROPAGATION, *SUPERBLOCK, *MOUNT_FLAGS),
+    *(*BINDS, *ID_MAPS, *ACTIONS, "defaults"),
+)

@@ -195,11 +195,11 @@ def part_of_schema(where: configurations.Where) -> Any:
             node = node["items"]
         else:
             node = node.get("properties", {}).get(step) or node["additionalProperties"]
-    return node
+    return resolve(node)
 
 
 def test_names_are_those_of_the_vocabulary() -> None:
-    from pyrunc.plan import scheduling
+    from pyrunc.vocabulary import scheduling, seccomp
     from pyrunc.vocabulary.namespaces import NAMESPACES
     from pyrunc.vocabulary.rlimits import RLIMITS
 
@@ -211,5 +211,10 @@ def test_names_are_those_of_the_vocabulary() -> None:
         (("linux", "memoryPolicy", "mode"), scheduling.MEMORY_MODES),
         (("linux", "memoryPolicy", "flags", 0), scheduling.MEMORY_FLAGS),
         (("linux", "namespaces", 0, "type"), NAMESPACES),
+        (("linux", "personality", "domain"), scheduling.DOMAINS),
+        (("linux", "seccomp", "defaultAction"), seccomp.ACTIONS),
+        (("linux", "seccomp", "architectures", 0), seccomp.ARCHITECTURES),
+        (("linux", "seccomp", "flags", 0), seccomp.FLAGS),
+        (("linux", "seccomp", "syscalls", 0, "args", 0, "op"), seccomp.OPERATORS),
     ):
         assert set(part_of_schema(path)["enum"]) == set(table), path

@@ -14,6 +14,7 @@ import pytest
 
 from pyrunc import _libseccomp, seccomp
 from pyrunc.errors import Error
+from pyrunc.vocabulary import seccomp as seccomp_words
 
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0
@@ -75,10 +76,10 @@ def test_default_errno_is_eperm_and_can_be_chosen() -> None:
 
 
 @on_x86_64
-@pytest.mark.parametrize(("name", "value"), sorted(_libseccomp.ACTIONS.items()))
+@pytest.mark.parametrize(("name", "value"), sorted(seccomp_words.ACTIONS.items()))
 def test_every_action(name: str, value: int) -> None:
     profile = deny(rule("getpid", action=name), listenerPath="/run/agent")
-    if name in _libseccomp.WITH_VALUE:
+    if name in seccomp_words.WITH_VALUE:
         profile["syscalls"][0]["errnoRet"] = 7
         value |= 7
     result = compiled(profile)
