@@ -1,4 +1,4 @@
-# make build | run | test | engines | engines-fast | engines-doc | lint | bench | conformance | fuzz | opcodes | format | clean
+# make build | run | test | engines | engines-fast | engines-doc | lint | bench | conformance | fuzz | error-docs | opcodes | format | clean
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 export OCI_RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyrunc
@@ -28,7 +28,7 @@ define apt
 fi
 endef
 
-.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz opcodes shapes format clean tools
+.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs opcodes shapes format clean tools
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -95,6 +95,10 @@ fuzz: build
 
 vocabulary: build
 	$(VENV)/bin/python scripts/vocabulary.py docs/vocabulary.md
+
+# docs/errors, from the pages that `pyrunc explain` shows.
+error-docs:
+	$(PYTHON) scripts/error_docs.py
 
 opcodes:
 	$(PYTHON) build.py --opcodes pyrunc/plan/opcodes.py

@@ -154,7 +154,7 @@ def sources() -> list[str]:
     return [
         str(path.relative_to(ROOT))
         for path in sorted((ROOT / "pyrunc").rglob("*"))
-        if path.suffix in {".py", ".json", ".pyi"} or path.name == "py.typed"
+        if path.suffix in {".py", ".json", ".md", ".pyi"} or path.name == "py.typed"
     ]
 
 
@@ -165,6 +165,8 @@ COLD = (
     "pyrunc.cli.default_spec", "pyrunc.cli.terminal", "pyrunc.cli.validation",
     "pyrunc.host", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
     "pyrunc.cli.features", "pyrunc.vocabulary.annotations",
+    "pyrunc.explain", "pyrunc.explain.executable", "pyrunc.explain.causes", "pyrunc.explain.remedies",
+    "pyrunc.explain.host", "pyrunc.explain.death", "pyrunc.explain.pages",
 )  # fmt: skip
 
 

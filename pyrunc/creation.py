@@ -128,6 +128,10 @@ class _Creation:
                 init.release()
             return Created(self.state, self.spec, init)
         except BaseException as error:
+            if isinstance(error, Error) and error.code == "init-vanished":
+                from pyrunc.explain import examine_death
+
+                examine_death(error, self.cgroup)
             self._undo()
             if isinstance(error, OSError):
                 raise _os_error(error) from None

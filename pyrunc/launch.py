@@ -26,7 +26,7 @@ from pyrunc.plan import (
     FD_TREE_RECURSIVE,
     opcodes,
 )
-from pyrunc.processes import SIGKILL, exit_status, look, open_pidfd, reap, send
+from pyrunc.processes import SIGKILL, exit_status, look, open_pidfd, pidfd_open, reap, send
 from pyrunc.state_directory import read_file
 
 TYPE_CHECKING = False
@@ -125,7 +125,7 @@ class Init:
 
     def _follow(self, pid: int) -> None:
         """The process that was spawned has made another, which goes on, and has ended."""
-        pidfd = posix.pidfd_open(pid)
+        pidfd = pidfd_open(pid)
         reap(self.pid)
         posix.close(self.pidfd)
         self.pid, self.pidfd = pid, pidfd
@@ -258,7 +258,7 @@ def spawn(
         program = read_file(_init_path())
         init_fd = checked(lib.pyrunc_sealed_memfd(b"pyrunc-init", program, len(program), 1), "memfd_create")
         keep = [fd for fd in (theirs.fileno(), listener, watch, *opened.fds) if fd >= 0]
-        pidfd = ffi.new("int *")
+        pidfd, at = ffi.new("int *"), ffi.new("int *")
         pid = lib.pyrunc_spawn(
             plan.clone_flags,
             clone_fd,
@@ -269,11 +269,12 @@ def spawn(
             preserve,
             1 if plan.user_namespace and plan.clone_flags else 0,
             pidfd,
+            at,
         )
         if pid < 0:
             from pyrunc.explain import clone_failed
 
-            raise clone_failed(plan, -pid)
+            raise clone_failed(plan, -pid, at[0])
     except BaseException:
         ours.close()
         raise
@@ -293,15 +294,9 @@ def ignored() -> int:
 def checked(result: int, syscall: str, path: str = "", subject: str = "") -> int:
     """A result of the C module, or the Error that it means."""
     if result < 0:
-        raise Error(
-            f"{syscall} failed" + (f" for {subject}" if subject else ""),
-            code="syscall",
-            step=syscall,
-            syscall=syscall,
-            path=path,
-            subject=subject,
-            errno=-result,
-        )
+        from pyrunc.explain import call_refused
+
+        raise call_refused(syscall, -result, path=path, subject=subject)
     return result
 
 

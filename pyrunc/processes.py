@@ -41,11 +41,23 @@ def look(pid: int, start_time: int = 0) -> Seen | None:
     return seen
 
 
+def pidfd_open(pid: int) -> int:
+    """A pidfd; raises ProcessLookupError when there is no such process, Error when the call is refused."""
+    try:
+        return posix.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError as error:
+        from pyrunc.explain import call_refused
+
+        raise call_refused("pidfd_open", error.errno or 0, subject=str(pid)) from None
+
+
 def open_pidfd(pid: int, start_time: int) -> int:
     """A pidfd of exactly that process, or -1 when it is gone."""
     try:
-        fd = posix.pidfd_open(pid)
-    except OSError:
+        fd = pidfd_open(pid)
+    except ProcessLookupError:
         return -1
     if look(pid, start_time) is None:
         posix.close(fd)

@@ -44,7 +44,10 @@ struct spawn {
   int preserve;
   int raise_ambient;
   int error; /* out: errno of the child's failure, in the memory that both share */
+  int at;    /* out: the call that the child was at */
 };
+
+enum { AT_CLONE3, AT_CLOSE_RANGE, AT_CAPABILITIES, AT_EXECVEAT };
 
 /* The new user namespace gives all capabilities, but exec by a user that is not its root takes them. */
 static long raise_ambient(void) {
@@ -101,8 +104,13 @@ static void spawn_child(struct spawn *spawn) {
   char *arguments[] = {name, number, NULL};
   char *environment[] = {NULL};
   plan_argument(number, spawn->plan_fd);
-  if (choose_descriptors(spawn) == 0 && (!spawn->raise_ambient || raise_ambient() == 0)) {
-    syscall(SYS_execveat, spawn->init_fd, "", arguments, environment, AT_EMPTY_PATH);
+  spawn->at = AT_CLOSE_RANGE;
+  if (choose_descriptors(spawn) == 0) {
+    spawn->at = AT_CAPABILITIES;
+    if (!spawn->raise_ambient || raise_ambient() == 0) {
+      spawn->at = AT_EXECVEAT;
+      syscall(SYS_execveat, spawn->init_fd, "", arguments, environment, AT_EMPTY_PATH);
+    }
   }
   spawn->error = errno;
   for (;;)
@@ -160,9 +168,9 @@ static long clone_blocked(struct clone_args *args, struct spawn *spawn) {
 }
 
 static int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, int plan_fd, const int *keep, int nkeep,
-                        int preserve, int raise, int *pidfd) {
+                        int preserve, int raise, int *pidfd, int *at) {
   _Alignas(16) char stack[SPAWN_STACK];
-  struct spawn spawn = {init_fd, plan_fd, keep, nkeep, preserve, raise, 0};
+  struct spawn spawn = {init_fd, plan_fd, keep, nkeep, preserve, raise, 0, AT_CLONE3};
   int child = -1;
   struct clone_args args = {
       .flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD,
@@ -176,10 +184,12 @@ static int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, in
     args.cgroup = (uint64_t)cgroup_fd;
   }
   long pid = clone_blocked(&args, &spawn);
+  *at = AT_CLONE3;
   if (pid < 0)
     return (int)pid;
   /* Another memory clobber: the child wrote spawn.error through the asm above. */
   __asm__ volatile("" ::: "memory");
+  *at = spawn.at;
   if (spawn.error != 0) {
     while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR)
       continue;

@@ -448,7 +448,7 @@ __attribute__((used)) _Noreturn void init_main(const long *stack) {
   if (!maps_are_to_come(&c->plan))
     SYS(prctl, PR_SET_DUMPABLE, 0);
   SYS(prctl, PR_SET_NAME, "pyrunc-init");
-  SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
+  must(c, SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC), PLAN_AT_CLOSE_RANGE, NULL);
   reset_signals(c->plan.header->ignored);
   c->umask = (unsigned)SYS(umask, 0); /* so that modes are what the plan says */
   for (; c->step < c->plan.header->nsteps; c->step++) {

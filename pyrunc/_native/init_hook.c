@@ -31,8 +31,9 @@ static _Noreturn void become_hook(const struct hook *hook, unsigned umask) {
   SYS(dup3, hook->input, 0, 0);
   SYS(dup3, hook->output, 1, 0);
   SYS(dup3, hook->output, 2, 0);
-  SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
-  int error = (int)-SYS(execve, hook->path, hook->arguments, hook->environment);
+  int error = (int)-SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
+  if (error == 0)
+    error = (int)-SYS(execve, hook->path, hook->arguments, hook->environment);
   SYS(write, hook->report, &error, sizeof error);
   sys_exit(127);
 }

@@ -217,5 +217,6 @@ struct plan_message {
 #define PLAN_AT_PIVOT 28
 #define PLAN_AT_UMOUNT 29
 #define PLAN_AT_DECODE 30 /* the plan is broken */
+#define PLAN_AT_CLOSE_RANGE 31
 
 #endif

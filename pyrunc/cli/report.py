@@ -7,7 +7,7 @@ import posix
 import time
 
 from pyrunc.cli.json_text import quote
-from pyrunc.errors import ConfigError, Error
+from pyrunc.errors import ConfigError, Error, Usage
 
 _HINT = "hint: "
 
@@ -39,7 +39,7 @@ def open_log(path: str, format: str, debug: bool) -> None:
         raise from_os_error(f"open log file {path}", error, code="log") from error
 
 
-def from_os_error(what: str, error: OSError, code: str = "") -> Error:
+def from_os_error(what: str, error: OSError, code: str = "system") -> Error:
     """An Error about a failed system call, with the kernel's words in Go's lower case."""
     number = error.errno or 0
     words = posix.strerror(number).lower()
@@ -85,6 +85,8 @@ def render(error: Error) -> str:
                 lines.append(f"  {_HINT}{fault.hint}")
     if error.hint:
         lines.append(_HINT + error.hint)
+    if error.code and not isinstance(error, Usage):
+        lines.append(f"more: pyrunc explain {error.code}")
     return "\n".join(lines)
 
 

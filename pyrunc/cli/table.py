@@ -212,6 +212,14 @@ _VERBS = (
         (_FORMAT,),
         mixed=False,
     ),
+    Verb(
+        "explain",
+        "explain an error by its code; without a code, list them",
+        "[CODE]",
+        0,
+        1,
+        (Option("json", "", "flag", "print JSON"),),
+    ),
     Verb("snapshot", "write the snapshot that lets pyrunc start fast", "", 0, 0),
 )
 

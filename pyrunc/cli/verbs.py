@@ -223,7 +223,7 @@ def ps(root: str, parsed: Parsed) -> int:
         raise report.from_os_error("ps", error) from error
     if done.returncode:
         words = done.stderr.decode("utf-8", "replace").strip()
-        raise Error(f"ps {' '.join(arguments)}: {words or f'exit status {done.returncode}'}")
+        raise Error(f"ps {' '.join(arguments)}: {words or f'exit status {done.returncode}'}", code="ps")
     return _output(filter_ps(done.stdout.decode("utf-8", "surrogateescape"), pids))
 
 
@@ -234,6 +234,7 @@ def filter_ps(text: str, pids: list[int]) -> str:
     if "PID" not in heading:
         raise Error(
             "couldn't find PID field in ps output",
+            code="ps",
             hint="choose options of ps(1) that show a PID column, such as -ef",
         )
     column = heading.index("PID")
@@ -287,6 +288,14 @@ def snapshot(root: str, parsed: Parsed) -> int:
     return _output(snapshot.make() + "\n")
 
 
+def explain(root: str, parsed: Parsed) -> int:
+    from pyrunc.cli.terminal import Terminal
+    from pyrunc.explain import pages
+
+    code = parsed.args[0] if parsed.args else ""
+    return _output(pages.show(code, as_json=parsed.options["json"], terminal=Terminal()))
+
+
 VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "create": create,
     "start": start,
@@ -304,4 +313,5 @@ VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "snapshot": snapshot,
     "validate": validate,
     "plan": plan,
+    "explain": explain,
 }

@@ -108,6 +108,7 @@ AT_MKNOD = 27
 AT_PIVOT = 28
 AT_UMOUNT = 29
 AT_DECODE = 30
+AT_CLOSE_RANGE = 31
 
 NAMES: dict[int, str] = {
     1: "CGROUP_JOIN",

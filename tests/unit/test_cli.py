@@ -338,6 +338,7 @@ def test_text_of_an_error() -> None:
         "process.cwd:4:9 must be absolute",
         "  hint: start it with /",
         "root gone",
+        "more: pyrunc explain config-invalid",
     ]
 
 

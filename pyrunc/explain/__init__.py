@@ -1,7 +1,7 @@
 """What a failure means: loaded only when something failed.
 
 A failed step is a number and an errno; here it becomes an Error that names the field of config.json, the
-call, and what to do.
+call, and what to do. ``executable`` looks at a program's file, ``causes`` at the host.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import errno
 import posix
 
 from pyrunc.errors import Error
+from pyrunc.explain import causes, executable
+from pyrunc.explain.causes import Refusal
+from pyrunc.explain.host import Host
 from pyrunc.hooks import outcome
 from pyrunc.plan import opcodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrunc.cgroup.base import Cgroup
     from pyrunc.launch import Message
     from pyrunc.plan import FdRequest, Plan, Step
 
@@ -42,6 +46,8 @@ CALLS = {
     opcodes.AT_MKNOD: "mknodat",
     opcodes.AT_PIVOT: "pivot_root",
     opcodes.AT_UMOUNT: "umount2",
+    opcodes.AT_LOOKUP: "faccessat2",
+    opcodes.AT_CLOSE_RANGE: "close_range",
 }
 # Steps whose one call has another name than the step.
 STEP_CALLS = {
@@ -58,12 +64,6 @@ STEP_CALLS = {
     opcodes.IO_PRIORITY: "ioprio_set",
     opcodes.MEMORY_POLICY: "set_mempolicy",
 }
-HINTS = {
-    "prlimit": "raising a hard limit needs CAP_SYS_RESOURCE",
-    "capset": "a capability is asked for that this host or its caller doesn't have",
-    "pivot_root": "where the root is an initramfs, give --no-pivot",
-    "seccomp": "a filter needs CAP_SYS_ADMIN or process.noNewPrivileges",
-}
 
 
 def step_failed(plan: Plan, message: Message, pid: int) -> Error:
@@ -71,10 +71,10 @@ def step_failed(plan: Plan, message: Message, pid: int) -> Error:
     if message.step >= len(plan.steps):
         return Error("pyrunc-init refused its plan", code="plan", step="plan", errno=message.errno)
     step = plan.steps[message.step]
-    if message.detail == opcodes.AT_LOOKUP:
-        return _not_found(step, message)
+    if message.detail == opcodes.AT_LOOKUP and message.errno not in (errno.EPERM, errno.ENOSYS):
+        return _not_found(plan, step, message, pid)
     if message.detail == opcodes.AT_EXECVE:
-        return _not_executed(step, message, pid)
+        return _not_executed(plan, step, message, pid)
     if step.op == opcodes.HOOK:
         return _hook(step, message)
     if step.op == opcodes.BIND and message.detail == opcodes.AT_OPENTREE and message.text:
@@ -100,63 +100,149 @@ def step_failed(plan: Plan, message: Message, pid: int) -> Error:
             errno=errno.EEXIST,
             hint="remove it from the image, or the entry from linux.devices",
         )
+    return _refused(plan, step, message, pid)
+
+
+def _refused(plan: Plan, step: Step, message: Message, pid: int) -> Error:
+    """Any other call of a step, with its cause."""
     call = CALLS.get(message.detail) or STEP_CALLS.get(step.op) or step.name
     what = f"{step.name.replace('_', ' ')} {_subject(step)}".strip()
-    text = f": {message.text}" if message.text else ""
+    text = f": {message.text}" if message.text and message.text not in what else ""
+    refusal = Refusal(
+        call,
+        message.errno,
+        _subject_of(call, step),
+        step.name,
+        _place_on_host(plan, step, message.errno),
+        plan.user_namespace,
+    )
+    host = Host(pid)
+    denied = causes.denied(refusal, host)
     return Error(
         f"{what}: refused by {call}{text}",
-        code=f"step-{step.name.replace('_', '-')}",
+        code="call-denied" if denied else f"step-{step.name.replace('_', '-')}",
         step=step.name,
         path=step.path,
         syscall=call,
         subject=_subject(step),
         errno=message.errno,
-        hint=HINTS.get(call, ""),
+        hint=denied or causes.cause(refusal, host),
     )
 
 
-def clone_failed(plan: Plan, number: int) -> Error:
-    hint = ""
-    if number == errno.EPERM:
-        hint = "new namespaces need CAP_SYS_ADMIN, or a user namespace among linux.namespaces"
-    elif number == errno.ENOSPC:
-        hint = "a limit of /proc/sys/user/max_*_namespaces is reached"
+def call_refused(
+    call: str,
+    number: int,
+    message: str = "",
+    code: str = "syscall",
+    path: str = "",
+    subject: str = "",
+    step: str = "",
+) -> Error:
+    """A call that the runtime itself made, and the kernel refused."""
+    refusal = Refusal(call, number, subject, step or call)
+    denied = causes.denied(refusal, Host())
     return Error(
-        "the container's process can't be made: refused by clone3",
-        code="clone",
+        message or f"{call} failed" + (f" for {subject}" if subject else ""),
+        code="call-denied" if denied else code,
+        step=step or call,
+        path=path,
+        syscall=call,
+        subject=subject,
+        errno=number,
+        hint=denied or causes.cause(refusal, Host()),
+    )
+
+
+# What the child of pyrunc_spawn was at when it failed (clone.cdef.h)
+_SPAWN_CALLS = ("clone3", "close_range", "capset", "execveat")
+
+
+def clone_failed(plan: Plan, number: int, at: int) -> Error:
+    """``at``: SPAWN_AT_* of clone.cdef.h, the call that failed."""
+    call = _SPAWN_CALLS[at]
+    refusal = Refusal(call, number, user_namespace=plan.user_namespace)
+    denied = causes.denied(refusal, Host())
+    return Error(
+        f"the container's process can't be made: refused by {call}",
+        code="call-denied" if denied else "clone",
         step="clone",
         path="linux.namespaces",
-        syscall="clone3",
+        syscall=call,
         errno=number,
-        hint=hint,
+        subject="pyrunc-init",
+        hint=denied or causes.cause(refusal, Host()),
     )
+
+
+_SIGKILLED = 137  # as a shell shows it
 
 
 def init_vanished(status: int) -> Error:
-    hint = ""
+    """pyrunc-init ended without a word. ``status``: as a shell shows it, -1 if unknown."""
     message = "pyrunc-init ended without a word"
-    if status == 137:
+    hint = "the container's process was killed from outside, or never was: see dmesg"
+    if status == _SIGKILLED:
         message = "container init was OOM-killed (memory limit too low?)"
         hint = "raise linux.resources.memory.limit; pyrunc-init itself needs about 200 KiB"
+    elif status > 128:
+        message = f"pyrunc-init was killed by signal {status - 128}"
     return Error(message, code="init-vanished", step="init", hint=hint)
 
 
+def examine_death(error: Error, cgroup: Cgroup) -> None:
+    """What the cgroup knows of an init that ended without a word, while the cgroup is still there."""
+    from pyrunc.explain import death
+
+    found = death.look(cgroup.paths(), Host())
+    if found:
+        error.message, error.path, error.subject, error.hint = found
+
+
 def source_failed(request: FdRequest, number: int) -> Error:
+    """The root file system, or the source of a bind mount, can't be cloned."""
     what = "root filesystem" if request.path == "root.path" else "source of the bind mount"
     reason = {
         errno.ENOENT: "does not exist",
         errno.EACCES: "can't be reached",
         errno.ENOTDIR: "has a file where a directory is needed on its way",
-    }.get(number, "can't be cloned")
-    return Error(
+    }.get(number, "can't be cloned: refused by open_tree")
+    error = call_refused(
+        "open_tree",
+        number,
         f"the {what} {request.value} {reason}",
         code="mount-source",
-        step="open_tree",
         path=request.path,
-        syscall="open_tree",
         subject=request.value,
-        errno=number,
     )
+    if number == errno.ENOENT and _is_dangling(request.value):
+        error.hint = f"{request.value} is a link to {posix.readlink(request.value)}, which does not exist"
+    return error
+
+
+def _is_dangling(path: str) -> bool:
+    try:
+        return bool(posix.readlink(path))
+    except OSError:
+        return False
+
+
+def _subject_of(call: str, step: Step) -> str:
+    """What the call was about: for a new mount its type, else the step's own subject."""
+    if step.op == opcodes.MOUNT and call in ("fsopen", "fsconfig", "fsmount"):
+        return str(step.arguments[0])
+    return _subject(step)
+
+
+def _place_on_host(plan: Plan, step: Step, number: int) -> str:
+    """The source of a bind; for a read-only file system, the destination as the host sees it."""
+    if number == errno.EROFS:
+        rootfs = [str(other.arguments[1]) for other in plan.steps if other.op == opcodes.ROOTFS]
+        return f"{rootfs[0]}/{_subject(step).lstrip('/')}" if rootfs else ""
+    if step.op == opcodes.BIND:
+        index = step.arguments[0]
+        return plan.fds[index].value if isinstance(index, int) and index < len(plan.fds) else ""
+    return ""
 
 
 def _subject(step: Step) -> str:
@@ -207,7 +293,7 @@ def _words(number: int) -> str:
     return _WORDS.get(number) or posix.strerror(number).lower()
 
 
-def _not_found(step: Step, message: Message) -> Error:
+def _not_found(plan: Plan, step: Step, message: Message, pid: int) -> Error:
     if not step.arguments or not step.arguments[0]:
         return Error(
             "the configuration has no process to start",
@@ -220,13 +306,10 @@ def _not_found(step: Step, message: Message) -> Error:
     name = arguments if isinstance(arguments, str) else str(arguments)
     if message.errno == errno.ENOENT and "/" not in name:
         text = f'exec: "{name}": executable file not found in $PATH'
-        hint = f"PATH is {step.arguments[1]!s}"
     elif message.errno == errno.ENOENT:
         text = f'exec: "{name}": stat {name}: no such file or directory'
-        hint = "the path is looked up in the container's root filesystem"
     else:
         text = f'exec: "{name}": {_words(message.errno)}'
-        hint = "the file has no x bit for this user" if message.errno == errno.EACCES else ""
     return Error(
         text,
         code="executable",
@@ -234,11 +317,11 @@ def _not_found(step: Step, message: Message) -> Error:
         path=step.path,
         subject=name,
         errno=message.errno,
-        hint=hint,
+        hint=_look_inside(plan, pid, name, message.errno, str(step.arguments[1])),
     )
 
 
-def _not_executed(step: Step, message: Message, pid: int) -> Error:
+def _not_executed(plan: Plan, step: Step, message: Message, pid: int) -> Error:
     name = message.text
     return Error(
         f'exec "{name}": {_words(message.errno)}',
@@ -248,61 +331,39 @@ def _not_executed(step: Step, message: Message, pid: int) -> Error:
         syscall="execve",
         subject=name,
         errno=message.errno,
-        hint=_look_inside(pid, name, message.errno),
+        hint=_look_inside(plan, pid, name, message.errno),
     )
 
 
-_MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64", 258: "loongarch64"}
-_HERE = {"x86_64": (62, 3), "aarch64": (183, 40)}
+_TOO_LONG = (
+    "args and env are together longer than the kernel takes (execve(2)): hand long values over in a file"
+)
 
 
-def _look_inside(pid: int, name: str, number: int) -> str:
-    """Why execve failed, from the first bytes of the file, while init still holds the root open."""
-    from pyrunc._native.load import clone
-
-    lib = clone().lib
+def _look_inside(plan: Plan, pid: int, name: str, number: int, search: str = "") -> str:
+    """The cause, from the file itself, while init still holds the root open."""
+    if number == errno.E2BIG:
+        return _TOO_LONG
     try:
-        root = posix.open(f"/proc/{pid}/root", posix.O_PATH | posix.O_CLOEXEC)
+        fd = posix.open(f"/proc/{pid}/root", posix.O_PATH | posix.O_CLOEXEC)
     except OSError:
         return ""
     try:
-        fd = lib.pyrunc_open_in_root(root, name.encode(), posix.O_RDONLY | posix.O_CLOEXEC)
-        if fd < 0:
-            return ""
-        head = posix.read(fd, 256)
-        noexec = bool(posix.fstatvfs(fd).f_flag & 8)
-        posix.close(fd)
-        return _reason(head, number, noexec, lambda path: _exists(lib, root, path))
-    finally:
-        posix.close(root)
-
-
-def _exists(lib: object, root: int, path: str) -> bool:
-    fd: int = lib.pyrunc_open_in_root(root, path.encode(), posix.O_PATH | posix.O_CLOEXEC)  # type: ignore[attr-defined]
-    if fd >= 0:
-        posix.close(fd)
-    return fd >= 0
-
-
-def _reason(head: bytes, number: int, noexec: bool, exists: object) -> str:
-    if noexec and number == errno.EACCES:
-        return "the file is on a mount with the option noexec"
-    if head.startswith(b"#!"):
-        line = head[2:].partition(b"\n")[0]
-        if line.endswith(b"\r"):
-            return "the script's first line ends in CRLF: convert it to Unix line endings"
-        interpreter = line.split()[0].decode("utf-8", "replace") if line.split() else ""
-        if number == errno.ENOENT and not exists(interpreter):  # type: ignore[operator]
-            return f"the script's interpreter {interpreter} does not exist in the container"
-        return f"the script's interpreter {interpreter} can't be executed"
-    if head.startswith(b"\x7fELF"):
-        machine = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")
-        here = posix.uname().machine
-        if machine not in _HERE.get(here, (machine,)):
-            return f"the program is for {_MACHINES.get(machine, machine)}, this host is {here}"
+        root = executable.Root(fd)
+        if "/" in name:
+            return executable.look(root, _absolute(plan, name), number)
         if number == errno.ENOENT:
-            return "the program's loader (its dynamic linker) does not exist in the container"
-        return ""
-    if number == errno.ENOEXEC:
-        return "neither a program nor a script: its first line has no #! with an interpreter"
-    return ""
+            return executable.elsewhere(root, name, search)
+        found = [f"{directory}/{name}" for directory in search.split(":")]
+        found = [path for path in found if not isinstance(root.stat(path), int)]
+        return executable.look(root, found[0], number) if found else ""
+    finally:
+        posix.close(fd)
+
+
+def _absolute(plan: Plan, name: str) -> str:
+    """A relative path counts from the working directory."""
+    if name.startswith("/"):
+        return name
+    directories = [str(step.arguments[0]) for step in plan.steps if step.op == opcodes.CHDIR]
+    return f"{directories[-1].rstrip('/') if directories else ''}/{name.removeprefix('./')}"

@@ -1,0 +1,101 @@
+"""Facts about the host, as one process sees them. Read only when something was refused."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.state_directory import read_file
+
+_ADMIN = 21  # CAP_SYS_ADMIN
+
+
+class Mount:
+    """One line of mountinfo: proc_pid_mountinfo(5)."""
+
+    __slots__ = ("point", "options", "type")
+
+    def __init__(self, line: str) -> None:
+        fields = line.split(" ")
+        after = fields.index("-", 6)
+        self.point = _unescaped(fields[4])
+        # Of the mount and of the file system: either can be read-only.
+        self.options = set(fields[5].split(",")) | ({"ro"} & set(fields[after + 3].split(",")))
+        self.type = fields[after + 1]
+
+
+class Host:
+    """What the host says of a process (0: this one). ``root`` is where / is; tests make up their own."""
+
+    __slots__ = ("root", "process")
+
+    def __init__(self, pid: int = 0, root: str = "") -> None:
+        self.root = root
+        self.process = f"/proc/{pid}" if pid > 0 else "/proc/self"
+        if pid > 0 and not self.text(f"{self.process}/status"):
+            self.process = "/proc/self"  # it has gone
+
+    def text(self, path: str) -> str:
+        """A file's text; "" if it can't be read."""
+        try:
+            return read_file(self.root + path).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+    def is_zero(self, path: str) -> bool:
+        return self.text(path) == "0"
+
+    def status(self, key: str) -> str:
+        """A field of proc_pid_status(5)."""
+        for line in self.text(f"{self.process}/status").splitlines():
+            name, _, value = line.partition(":")
+            if name == key:
+                return value.strip()
+        return ""
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Version and patch level."""
+        release = self.text("/proc/sys/kernel/osrelease") or posix.uname().release
+        numbers = release.split("-")[0].split(".")
+        return int(numbers[0]), int(numbers[1])
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a seccomp filter is around the process: an outer container's, for one."""
+        return self.status("Seccomp") == "2"
+
+    @property
+    def privileged(self) -> bool:
+        """Whether the process has CAP_SYS_ADMIN, of whatever user namespace it is in."""
+        return bool(int(self.status("CapEff") or "0", 16) >> _ADMIN & 1)
+
+    @property
+    def in_user_namespace(self) -> bool:
+        """Whether the process is in another than the host's first user namespace."""
+        return self.text(f"{self.process}/uid_map").split() != ["0", "0", "4294967295"]
+
+    def mounts(self) -> list[Mount]:
+        """The mounts that the process sees, in order."""
+        return [Mount(line) for line in self.text(f"{self.process}/mountinfo").splitlines()]
+
+    def mount_of(self, path: str) -> Mount | None:
+        """The mount that a path (absolute, without links) is on."""
+        found = None
+        for mount in self.mounts():
+            above = mount.point.rstrip("/") + "/"
+            if (path.rstrip("/") + "/").startswith(above) and (
+                not found or len(mount.point) >= len(found.point)
+            ):
+                found = mount
+        return found
+
+    def hidden_below(self, path: str) -> list[str]:
+        """What is mounted below a path: for /proc, what an outer container hides of it."""
+        return [mount.point for mount in self.mounts() if mount.point.startswith(path.rstrip("/") + "/")]
+
+
+def _unescaped(text: str) -> str:
+    """Without the octal escapes of mountinfo."""
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text

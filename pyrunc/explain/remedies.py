@@ -1,0 +1,112 @@
+"""The likeliest remedy for a refused call, where nothing more certain was seen on the host."""
+
+from __future__ import annotations
+
+import errno
+
+# ruff: noqa: E501  (a table: one row a line)
+# (step or call, errno) → hint; errno 0 stands for every other.
+_REMEDIES = {
+    ("ambient", errno.EPERM): "an ambient capability must be in permitted and inheritable too",
+    ("bind", errno.ENOENT): "the source does not exist when the mount is made",
+    ("bind", errno.ENOTDIR): "source and destination must both be directories, or both files",
+    ("bounding", 0): "pyrunc needs CAP_SETPCAP to drop capabilities from the bounding set",
+    ("capabilities", 0): "pyrunc itself lacks one of these capabilities; see `capsh --print`",
+    ("cgroup_join", errno.EACCES): "the cgroup is not delegated to this user (Delegate=yes in the systemd unit)",
+    ("cgroup_join", errno.EBUSY): "a cgroup with children that have controllers takes no process: choose a leaf",
+    ("cgroup_join", errno.ENOSPC): "the cgroup's cpuset is empty: set resources.cpu.cpus and resources.cpu.mems",
+    ("cgroup_join", errno.EINVAL): "the cgroup takes no realtime task, or belongs to another process tree",
+    ("chdir", errno.EACCES): "process.user has no x permission on it, or on a directory above it",
+    ("chdir", errno.ENOENT): "exec makes no working directory: give one that exists with --cwd",
+    ("chdir", errno.ENOTDIR): "a file is where process.cwd needs a directory: correct the path or the image",
+    ("chdir", errno.EROFS): "the directory is missing and the root read-only: make it in the image",
+    ("clone", errno.ENOMEM): "the host, or the memory cgroup of the container, has no memory left",
+    ("clone3", errno.ENOMEM): "the host has no memory left, or a pid namespace's init has ended",
+    ("clone3", errno.EINVAL): "these namespaces can't be made together, or the kernel was built without one",
+    ("console", 0): "the terminal is made from the container's own devpts: mount one on /dev/pts, with newinstance",
+    ("domainname", errno.EINVAL): "a domain name has at most 64 characters",
+    ("fsconfig", errno.EINVAL): "the file system refuses an option or its value: correct options of this mount",
+    ("fsconfig", errno.ENOENT): "the source of this mount does not exist on the host",
+    ("fsconfig", errno.ENOTBLK): "the source of this mount is no block device: a file needs a loop device",
+    ("fsconfig", errno.EBUSY): "the device, or the overlay's upperdir or workdir, is in use by another mount",
+    ("fsconfig", errno.EPERM): "this file system can't be mounted in a user namespace: mount it outside and bind it",
+    ("fsmount", errno.EPERM): "this file system can't be mounted in a user namespace: mount it outside and bind it",
+    ("fsopen", errno.EPERM): "mounts need CAP_SYS_ADMIN: run as root, or add a user namespace to linux.namespaces",
+    ("hostname", errno.EPERM): "add a uts namespace to linux.namespaces; the host's own name is not changed",
+    ("hostname", errno.EINVAL): "a host name has at most 64 characters",
+    ("io_priority", errno.EPERM): "the realtime class needs CAP_SYS_ADMIN or CAP_SYS_NICE",
+    ("io_priority", errno.EINVAL): "a priority is 0 to 7",
+    ("keyring", errno.EDQUOT): "the user has too many keys: sysctl kernel.keys.maxkeys, or give --no-new-keyring",
+    ("keyring", 0): "give --no-new-keyring, or allow keyctl in the outer container's seccomp profile",
+    ("loopback", errno.EPERM): "the network namespace belongs to another user namespace: bring lo up outside",
+    ("memory_policy", errno.EINVAL): "a node does not exist, or is not in the cpuset: see /sys/devices/system/node",
+    ("mknod", errno.EPERM): "device nodes need CAP_MKNOD of the host: bind the host's device with mounts instead",
+    ("mount", errno.ENOTDIR): "the destination, or something on its way, is a file: correct the path or the image",
+    ("mount", errno.ELOOP): "the links on the way to the destination lead in a circle: correct the image",
+    ("mount", errno.ENAMETOOLONG): "a component of the destination has more than 255 characters",
+    ("mount_setattr", errno.EINVAL): "the file system lacks one of the options (id maps, for one): see its manual",
+    ("mount_setattr", errno.EPERM): "a flag of the original mount is locked: repeat it in the options",
+    ("move_mount", errno.EINVAL): "the destination is below a shared mount of another namespace, or is no directory",
+    ("no_new_privileges", 0): "the kernel or a filter refuses PR_SET_NO_NEW_PRIVS",
+    ("open_tree", errno.EINVAL): "the mount is unbindable, or belongs to another mount namespace",
+    ("open_tree", errno.EPERM): "mounts need CAP_SYS_ADMIN: run as root, or add a user namespace to linux.namespaces",
+    ("open_tree", errno.ENOENT): "make the file or directory on the host, or correct the path",
+    ("open_tree", errno.EACCES): "pyrunc, or the user that root is mapped to, needs x on every directory above it",
+    ("open_tree", errno.ENOTDIR): "correct the path: one of its directories is a file",
+    ("open_tree", errno.ELOOP): "the links on the way lead in a circle",
+    ("personality", 0): "the kernel has no such personality on this machine",
+    ("pivot_root", errno.EINVAL): "where the root is an initramfs, give --no-pivot",
+    ("proc_write", errno.EINVAL): "the security module doesn't know this label or profile",
+    ("rlimit", errno.EPERM): "raising a hard limit needs CAP_SYS_RESOURCE; RLIMIT_NOFILE ends at fs.nr_open",
+    ("rlimit", errno.EINVAL): "soft is above hard",
+    ("rootfs", 0): "the rootfs can't be attached where it is: is root.path a directory?",
+    ("scheduler", errno.EPERM): "realtime and a lower nice need CAP_SYS_NICE, and RLIMIT_RTPRIO of the caller",
+    ("scheduler", errno.EINVAL): "the values don't fit the policy: see sched(7)",
+    ("seccomp", errno.EACCES): "a filter needs CAP_SYS_ADMIN or process.noNewPrivileges",
+    ("seccomp", errno.EINVAL): "the kernel doesn't know a flag of linux.seccomp.flags",
+    ("seccomp", errno.EBUSY): "there is a seccomp listener around already: the kernel takes one only",
+    ("setgroups", errno.EPERM): "the user namespace denies setgroups: leave additionalGids out, or use newgidmap",
+    ("setgroups", errno.EINVAL): "a group is not in linux.gidMappings",
+    ("setids", errno.EINVAL): "the uid or gid is in no range of linux.uidMappings or linux.gidMappings",
+    ("setids", errno.EPERM): "pyrunc lacks CAP_SETUID and CAP_SETGID",
+    ("setids", errno.EAGAIN): "the user has more processes than RLIMIT_NPROC allows",
+    ("setns", errno.EPERM): "to enter it pyrunc needs CAP_SYS_ADMIN in the user namespace that owns it",
+    ("setns", errno.EINVAL): "the namespace can't be entered from here: one of another type, or one's own user namespace",
+    ("sysctl", errno.ENOENT): "this kernel, or this namespace, has no such setting: see `sysctl -a`",
+    ("sysctl", errno.EACCES): "this setting can't be changed in a user namespace: set it on the host",
+    ("sysctl", errno.EPERM): "this setting can't be changed in a user namespace: set it on the host",
+    ("sysctl", errno.EINVAL): "the kernel doesn't take this value: see the same file on the host",
+    ("sysctl", errno.ERANGE): "the value is out of the setting's range",
+    ("time_namespace", errno.ERANGE): "the clock would be negative, or too far in the future",
+    ("unshare", errno.EINVAL): "the kernel was built without this namespace",
+}  # fmt: skip
+
+_GENERAL = {
+    errno.EPERM: "pyrunc has no privilege for this: run it as root, and see `pyrunc doctor` for what this host lacks",
+    errno.EACCES: "the permissions of the file, or of a directory above it, forbid it",
+    errno.ENOSPC: "the file system is full, or has no inodes left",
+    errno.EDQUOT: "a quota is used up",
+    errno.ENOMEM: "there is no memory left: raise linux.resources.memory.limit, or free some on the host",
+    errno.EBUSY: "somebody else uses it: end that, and try again",
+    errno.ENOSYS: "this kernel lacks the call: pyrunc needs Linux 5.12",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOENT: "correct the path, or make what is missing",
+    errno.EEXIST: "something is there already: remove it, or choose another path",
+    errno.ENAMETOOLONG: "the path is longer than the kernel takes",
+    errno.ELOOP: "too many symbolic links on the way",
+    errno.ENOTDIR: "a file is where a directory is needed",
+    errno.EINVAL: "the kernel doesn't take this value: correct it in config.json",
+    errno.ETXTBSY: "somebody has the file open for writing: close it there",
+    errno.EIO: "the disk or the network file system fails: see dmesg",
+    errno.EAGAIN: "a limit is reached for now: try again",
+    errno.EOPNOTSUPP: "the file system lacks this",
+    errno.ENODEV: "there is no such device or file system in this kernel",
+}
+
+
+def remedy(call: str, step: str, number: int) -> str:
+    """What usually helps; "" where nothing is known."""
+    for key in ((step, number), (call, number), (step, 0), (call, 0)):
+        if key in _REMEDIES:
+            return _REMEDIES[key]
+    return _GENERAL.get(number, "")
