@@ -28,7 +28,7 @@ define apt
 fi
 endef
 
-.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs opcodes shapes format clean tools
+.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary opcodes shapes format clean tools
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
