@@ -50,12 +50,12 @@ def poststop(spec: Spec | None, state: State) -> None:
     """A failing poststop hook is a warning; the rest run (runtime.md, step 13)."""
     if spec is None or not spec.child("hooks").children("poststop"):
         return
-    from pyrunc.cli.report import warn
+    from pyrunc.cli.report import fact, warn
     from pyrunc.hooks import failures
 
     bundle = state.record.get("bundle", "")
     for error in failures(spec, "poststop", state.id, "stopped", 0, bundle):
-        warn(str(error))
+        warn(fact(error))
 
 
 def _end_init(record: dict[str, Any]) -> None:

@@ -118,10 +118,10 @@ class Init:
             elif message.kind == opcodes.MSG_FAILED:
                 raise self.failed(message)
             elif message.kind == opcodes.MSG_WARNING:
-                from pyrunc.cli.report import warn
+                from pyrunc.cli.report import fact, warn
                 from pyrunc.explain import step_failed
 
-                warn(str(step_failed(self.plan, message, self.pid)))
+                warn(fact(step_failed(self.plan, message, self.pid)))
 
     def _follow(self, pid: int) -> None:
         """The process that was spawned has made another, which goes on, and has ended."""

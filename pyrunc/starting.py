@@ -44,7 +44,7 @@ def after_start(state: State, spec: Spec | None = None) -> None:
     spec = spec or remembered(state)
     if spec is None or not spec.child("hooks").children("poststart"):
         return
-    from pyrunc.cli.report import warn
+    from pyrunc.cli.report import fact, warn
     from pyrunc.hooks import run_hook
 
     for hook in spec.child("hooks").children("poststart"):
@@ -53,7 +53,7 @@ def after_start(state: State, spec: Spec | None = None) -> None:
             run_hook(spec, hook, "poststart", state.id, "running", record["pid"], record["bundle"])
         except Error as error:
             if not spec.at_least(3):
-                warn(str(error))
+                warn(fact(error))
                 continue
             poststop(destroy(state), state)
             raise

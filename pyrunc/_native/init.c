@@ -99,8 +99,8 @@ _Noreturn void fail(struct init *c, int detail, long error, int64_t value, const
   sys_exit(1);
 }
 
-void warn(struct init *c, int detail, long error, const char *body) {
-  struct plan_message message = {PLAN_MSG_WARNING, c->step, (int)(error < 0 ? -error : error), (uint32_t)detail, 0};
+void warn(struct init *c, int detail, long error, int64_t value, const char *body) {
+  struct plan_message message = {PLAN_MSG_WARNING, c->step, (int)(error < 0 ? -error : error), (uint32_t)detail, value};
   if (c->early)
     send_message(c, &message, body, -1);
 }

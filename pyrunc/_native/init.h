@@ -44,7 +44,7 @@ _Noreturn void fail(struct init *c, int detail, long error, int64_t value, const
 /* Close a descriptor, a little later. */
 void retire(struct init *c, int fd);
 void close_retired(struct init *c);
-void warn(struct init *c, int detail, long error, const char *body);
+void warn(struct init *c, int detail, long error, int64_t value, const char *body);
 /* The result when it is no error, else fail(). */
 long must(struct init *c, long result, int detail, const char *body);
 const char **make_vector(struct init *c, int argument, const char *when_empty);

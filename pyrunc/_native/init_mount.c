@@ -304,7 +304,7 @@ static int new_mount(struct init *c) {
   const char *type = text(c, 0);
   long context = SYS(fsopen, type, FSOPEN_CLOEXEC);
   if (context < 0 && optional) {
-    warn(c, PLAN_AT_FSOPEN, context, type);
+    warn(c, PLAN_AT_FSOPEN, context, 0, type);
     return -1;
   }
   must(c, context, PLAN_AT_FSOPEN, type);
@@ -315,7 +315,7 @@ static int new_mount(struct init *c) {
   long tree = error < 0 ? error : SYS(fsmount, context, FSMOUNT_CLOEXEC, number(c, 3));
   retire(c, (int)context);
   if (tree < 0 && optional) {
-    warn(c, PLAN_AT_FSMOUNT, tree, type);
+    warn(c, PLAN_AT_FSMOUNT, tree, 0, type);
     return -1;
   }
   return (int)must(c, tree, PLAN_AT_FSMOUNT, type);

@@ -287,9 +287,10 @@ void step_capabilities(struct init *c) {
     must(c, get_capabilities(&now), PLAN_AT_NONE, NULL);
     uint64_t had = now.data[0].permitted | (uint64_t)now.data[1].permitted << 32;
     uint64_t could = had | now.data[0].inheritable | (uint64_t)now.data[1].inheritable << 32;
+    uint64_t missing = (permitted & ~had) | (number(c, 2) & ~could);
     permitted &= had;
     result = set_capabilities(number(c, 0) & permitted, permitted, number(c, 2) & could);
-    warn(c, PLAN_AT_NONE, EPERM, NULL);
+    warn(c, PLAN_AT_NONE, EPERM, (int64_t)missing, NULL);
   }
   must(c, result, PLAN_AT_NONE, NULL);
 }

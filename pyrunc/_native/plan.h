@@ -173,7 +173,7 @@ enum plan_op {
 #define PLAN_MSG_START 4    /* start → init */
 #define PLAN_MSG_EXEC 5     /* init → start: execve comes next; end of file after it: it worked */
 #define PLAN_MSG_FAILED 6   /* init → parent or start: step number, errno, detail, text */
-#define PLAN_MSG_WARNING 7  /* init → parent: step number, errno, text; init goes on */
+#define PLAN_MSG_WARNING 7  /* init → parent: step number, errno, text, value (CAPABILITIES: those missing) */
 #define PLAN_MSG_PID 8      /* init → parent: value = pid of the process that goes on */
 #define PLAN_MSG_LISTENER 9 /* init → parent or start: the seccomp listener comes with SCM_RIGHTS */
 

@@ -82,6 +82,8 @@ def step_failed(plan: Plan, message: Message, pid: int) -> Error:
 
         request = FdRequest(FD_TREE, message.text, f"{step.path}.source", 0)
         return source_failed(request, message.errno)
+    if step.op == opcodes.CAPABILITIES and message.value:
+        return _not_granted(step, message)
     if message.detail == opcodes.AT_OUTSIDE:
         return Error(
             f"the working directory {_subject(step)} is not inside the container's root",
@@ -127,6 +129,22 @@ def _refused(plan: Plan, step: Step, message: Message, pid: int) -> Error:
         subject=_subject(step),
         errno=message.errno,
         hint=denied or causes.cause(refusal, host),
+    )
+
+
+def _not_granted(step: Step, message: Message) -> Error:
+    from pyrunc.vocabulary.capabilities import CAPABILITIES
+
+    names = [name for name, number in CAPABILITIES.items() if message.value >> number & 1]
+    return Error(
+        f"can't be granted, and are left out: {', '.join(names)}",
+        code="capabilities-not-granted",
+        step=step.name,
+        path=step.path,
+        syscall="capset",
+        subject=", ".join(names),
+        errno=message.errno,
+        hint="pyrunc's caller has not got them itself",
     )
 
 
