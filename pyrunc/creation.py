@@ -7,6 +7,7 @@ Each side effect is in the record before it happens, so that a runtime killed at
 from __future__ import annotations
 
 import _socket
+import errno
 import posix
 import time
 
@@ -218,7 +219,7 @@ def read_config(bundle: str) -> Spec:
     """The bundle's config.json; a ConfigError has all its faults."""
     path = f"{bundle}/config.json"
     try:
-        source = states.read_file(path, limit=MAX_SIZE + 1)
+        source = _read_regular(path)
     except OSError as error:
         raise Error(
             f"the bundle has no readable config.json: {path}",
@@ -235,6 +236,18 @@ def read_config(bundle: str) -> Spec:
         return spec
     except Refused as refused:
         raise config_error(source, bundle, refused) from None
+
+
+def _read_regular(path: str) -> bytes:
+    """A device or a fifo, which may have no end or no beginning, is refused. Reads no more than is refused."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
+    try:
+        status = posix.fstat(fd)
+        if status.st_mode & 0o170000 != 0o100000:
+            raise OSError(errno.EINVAL, "not a regular file")
+        return posix.read(fd, min(status.st_size, MAX_SIZE + 1))
+    finally:
+        posix.close(fd)
 
 
 def config_error(source: bytes, bundle: str, refused: Refused) -> ConfigError:
@@ -370,6 +383,7 @@ def _check_terminal(process: Object, options: Options, console: int) -> None:
 def _listen(state: State) -> _socket.socket:
     """Where init waits for `start`. The path goes through our own descriptor: it is always short."""
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    posix.fchmod(listener.fileno(), 0o600)  # bind takes the file's mode from here, whatever the umask
     listener.bind(f"/proc/self/fd/{state.fd}/start.sock")
     listener.listen(8)
     return listener

@@ -46,6 +46,7 @@ def run_hook(spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int
         (posix.POSIX_SPAWN_DUP2, stdin, 0),
         (posix.POSIX_SPAWN_DUP2, output, 1),
         (posix.POSIX_SPAWN_DUP2, output, 2),
+        *((posix.POSIX_SPAWN_CLOSE, fd) for fd in _inherited()),
     ]
     environment = {}
     for entry in hook.texts("env"):
@@ -72,6 +73,19 @@ def run_hook(spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int
         raise hook_error(hook, kind, f"ran into its timeout of {hook.number('timeout')} s", said)
     if ended:
         raise hook_error(hook, kind, outcome(ended), said)
+
+
+def _inherited() -> list[int]:
+    """What our caller left open is not for the hooks."""
+    fds = (int(name) for name in posix.listdir("/proc/self/fd"))
+    return [fd for fd in fds if fd > 2 and _is_inheritable(fd)]
+
+
+def _is_inheritable(fd: int) -> bool:
+    try:
+        return posix.get_inheritable(fd)
+    except OSError:
+        return False  # the one that listed them
 
 
 def outcome(wait_status: int) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 U32 = 0xFFFFFFFF
+ID_MAX = U32 - 1  # for system calls, the last user or group id is "no change"
 I64 = 0x7FFFFFFFFFFFFFFF
 U64 = 0xFFFFFFFFFFFFFFFF
 MAX_SIZE = 4 << 20  # bytes of a config.json: more is a mistake, or an attack

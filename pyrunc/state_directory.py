@@ -14,7 +14,7 @@ import errno
 import fcntl
 import posix
 
-from pyrunc.errors import AlreadyExists, Error, NotFound
+from pyrunc.errors import AlreadyExists, Error, NotFound, Usage
 from pyrunc.spec import Refused, parse_json
 from pyrunc.state_json import dump
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSION = 1
+_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
+_NAME_MAX = 255
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 _FILES = ("state.json", "config.json", "start.sock")
 
@@ -88,8 +90,23 @@ class State:
             self.fd = -1
 
 
+def check_id(id: str) -> str:
+    """The id, if it may be a container's: the one name below the state root. Raises Usage."""
+    if not id or id in (".", "..") or len(id) > _NAME_MAX or not _ID_CHARACTERS.issuperset(id):
+        from pyrunc.cli.json_text import quote
+
+        raise Usage(
+            f"invalid container ID format: {quote(id)}",
+            code="invalid-id",
+            subject=id,
+            hint="an id is 1 to 255 of the characters A-Z a-z 0-9 _ + . - and not . or ..",
+        )
+    return id
+
+
 def make(root: str, id: str) -> State:
     """A new, locked state directory. Raises AlreadyExists: mkdir decides who was first."""
+    check_id(id)
     try:
         try:
             posix.mkdir(f"{root}/{id}", 0o711)
@@ -109,6 +126,7 @@ def make(root: str, id: str) -> State:
 
 def load(root: str, id: str, lock: bool = False) -> State:
     """The state of an existing container. Raises NotFound."""
+    check_id(id)
     try:
         fd = posix.open(f"{root}/{id}", _DIRECTORY)
     except OSError as error:

@@ -55,6 +55,7 @@ int open_root(struct init *c);
 int open_in_root(struct init *c, const char *path, uint64_t flags);
 int open_or_make(struct init *c, const char *path, uint64_t flags, bool file);
 int open_procfs(struct init *c);
+int private_procfs(void);
 void step_propagate(struct init *c);
 void step_rootfs(struct init *c);
 void step_mount(struct init *c);

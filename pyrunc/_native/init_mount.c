@@ -26,6 +26,8 @@ int open_in_root(struct init *c, const char *path, uint64_t flags) {
   return (int)fd;
 }
 
+static bool is_dots(const char *name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
+
 /* One more component: a directory, or an empty file. Returns a descriptor of it or -errno. */
 static int make_component(int parent, const char *name, bool file) {
   long error = file ? SYS(mknodat, parent, name, S_IFREG | 0644, 0) : SYS(mkdirat, parent, name, 0755);
@@ -78,6 +80,8 @@ static int walk_component(struct init *c, struct walk *walk, size_t start, bool 
       return -ENAMETOOLONG;
     memcpy(name, path + start, size + 1);
     path[walk->end] = saved;
+    if (is_dots(name))
+      return 1; /* gone beneath us; only the kernel takes `..`, which it keeps below the root */
     if (splice_link(path, start, walk->end, parent, name) == 0)
       return 1;
     fd = make_component(parent, name, file);
@@ -235,10 +239,17 @@ void step_propagate(struct init *c) {
   must(c, SYS(mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attributes, sizeof attributes), PLAN_AT_SETATTR, "/");
 }
 
+/* The one place where a path of the host's leads to the rootfs. */
 void step_rootfs(struct init *c) {
+  const char *path = text(c, 1);
   int tree = descriptor(c, 0);
-  unsigned flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
-  must(c, SYS(move_mount, tree, "", AT_FDCWD, text(c, 1), flags), PLAN_AT_MOVE, text(c, 1));
+  int onto = (int)must(c, SYS(openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC), PLAN_AT_OPEN, path);
+  if (tree < 0) {
+    unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    tree = (int)must(c, SYS(open_tree, onto, "", flags), PLAN_AT_OPENTREE, path);
+  }
+  attach(c, tree, onto, path);
+  retire(c, onto);
   c->root = tree;
 }
 
@@ -351,30 +362,81 @@ static void join_parameters(struct init *c, char *data) {
   data[size] = 0;
 }
 
-/* A parameter does not fit fsconfig's 256 bytes: mount(2), through the host's procfs. */
-static int mount_legacy(struct init *c, int onto) {
+static int clone_tree(struct init *c, int fd, const char *path, unsigned flags) {
+  flags |= OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  return (int)must(c, SYS(open_tree, fd, path, flags), PLAN_AT_OPENTREE, path);
+}
+
+/* One read-only tmpfs of ours for all masks. Nobody else has a path to it. */
+static void make_masks(struct init *c) {
+  long context = must(c, SYS(fsopen, "tmpfs", FSOPEN_CLOEXEC), PLAN_AT_FSOPEN, "tmpfs");
+  long error = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
+  must(c, error, PLAN_AT_FSCONFIG, "tmpfs");
+  int tree = (int)must(c, SYS(fsmount, context, FSMOUNT_CLOEXEC, 0), PLAN_AT_FSMOUNT, "tmpfs");
+  retire(c, (int)context);
+  must(c, SYS(mkdirat, tree, "dir", 0555), PLAN_AT_MKDIR, "dir");
+  must(c, SYS(mknodat, tree, "file", S_IFREG | 0444, 0), PLAN_AT_MKNOD, "file");
+  set_attributes(c, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, false,
+                 "tmpfs");
+  c->masks = tree;
+}
+
+/* On top of / no lookup sees it. */
+static void attach_masks(struct init *c) {
+  must(c, SYS(move_mount, c->masks, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), PLAN_AT_MOVE, "/");
+  c->masks_attached = true;
+}
+
+/* Before Linux 6.15 only a mount that is attached can be cloned. */
+static int clone_mask(struct init *c, const char *kind) {
+  long tree = SYS(open_tree, c->masks, kind, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  if (tree == -EINVAL && !c->masks_attached) {
+    attach_masks(c);
+    tree = SYS(open_tree, c->masks, kind, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  }
+  return (int)must(c, tree, PLAN_AT_OPENTREE, kind);
+}
+
+/* It must be gone before pivot_root: there it would be what umount2(".") finds instead of the old root. */
+static void release_masks(struct init *c) {
+  if (c->masks_attached) {
+    must(c, SYS(fchdir, c->masks), PLAN_AT_UMOUNT, NULL);
+    must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, NULL);
+    must(c, SYS(chdir, "/"), PLAN_AT_UMOUNT, NULL);
+    c->masks_attached = false;
+  }
+  retire(c, c->masks);
+  c->masks = -1;
+}
+
+/* A parameter does not fit fsconfig's 256 bytes: mount(2) on a directory of our own, then a copy of that
+ * mount, detached as those of fsmount are. The path goes through the host's procfs. */
+static int mount_legacy(struct init *c) {
   char data[PATH_SIZE];
   char path[40] = "/proc/self/fd/";
+  const char *type = text(c, 0);
+  make_masks(c);
+  attach_masks(c);
+  long onto = must(c, SYS(openat, c->masks, "dir", O_PATH | O_CLOEXEC), PLAN_AT_OPEN, type);
   decimal(path + 14, (uint64_t)onto);
   join_parameters(c, data);
-  long error = SYS(mount, text(c, 1), path, text(c, 0), legacy_flags(number(c, 3)), data);
-  must(c, error, PLAN_AT_FSMOUNT, text(c, 0));
-  return (int)must(c, open_in_root(c, text(c, 5), O_PATH), PLAN_AT_OPEN, text(c, 5));
+  must(c, SYS(mount, text(c, 1), path, type, legacy_flags(number(c, 3)), data), PLAN_AT_FSMOUNT, type);
+  long mounted = must(c, SYS(openat, c->masks, "dir", O_PATH | O_CLOEXEC), PLAN_AT_OPEN, type);
+  int tree = clone_tree(c, (int)mounted, "", AT_EMPTY_PATH);
+  retire(c, (int)onto);
+  retire(c, (int)mounted);
+  release_masks(c);
+  return tree;
 }
 
 void step_mount(struct init *c) {
   const char *path = text(c, 5);
   uint64_t flags = number(c, 6);
-  bool legacy = flags & PLAN_MOUNT_LEGACY;
-  int tree = legacy ? -1 : new_mount(c);
-  if (tree < 0 && !legacy)
+  int tree = flags & PLAN_MOUNT_LEGACY ? mount_legacy(c) : new_mount(c);
+  if (tree < 0)
     return;
   int onto = destination(c, path, 0, false);
-  if (legacy) {
-    tree = mount_legacy(c, onto);
-  } else {
-    attach(c, tree, onto, path);
-  }
+  attach(c, tree, onto, path);
   retire(c, onto);
   set_propagation(c, tree, number(c, 4), path);
   if (flags & PLAN_MOUNT_PROC) {
@@ -386,11 +448,6 @@ void step_mount(struct init *c) {
   } else {
     retire(c, tree);
   }
-}
-
-static int clone_tree(struct init *c, int fd, const char *path, unsigned flags) {
-  flags |= OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  return (int)must(c, SYS(open_tree, fd, path, flags), PLAN_AT_OPENTREE, path);
 }
 
 /* Instead of the tree that the parent cloned before init had mounted anything. */
@@ -495,43 +552,6 @@ void step_symlink(struct init *c) {
     must(c, error, PLAN_AT_OPEN, text(c, 1));
 }
 
-/* One read-only tmpfs of ours for all masks. Nobody else has a path to it. */
-static void make_masks(struct init *c) {
-  long context = must(c, SYS(fsopen, "tmpfs", FSOPEN_CLOEXEC), PLAN_AT_FSOPEN, "tmpfs");
-  long error = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
-  must(c, error, PLAN_AT_FSCONFIG, "tmpfs");
-  int tree = (int)must(c, SYS(fsmount, context, FSMOUNT_CLOEXEC, 0), PLAN_AT_FSMOUNT, "tmpfs");
-  retire(c, (int)context);
-  must(c, SYS(mkdirat, tree, "dir", 0555), PLAN_AT_MKDIR, "dir");
-  must(c, SYS(mknodat, tree, "file", S_IFREG | 0444, 0), PLAN_AT_MKNOD, "file");
-  set_attributes(c, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, false,
-                 "tmpfs");
-  c->masks = tree;
-}
-
-/* Before Linux 6.15 only a mount that is attached can be cloned; on top of / no lookup sees it. */
-static int clone_mask(struct init *c, const char *kind) {
-  long tree = SYS(open_tree, c->masks, kind, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-  if (tree == -EINVAL && !c->masks_attached) {
-    must(c, SYS(move_mount, c->masks, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), PLAN_AT_MOVE, "/");
-    c->masks_attached = true;
-    tree = SYS(open_tree, c->masks, kind, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-  }
-  return (int)must(c, tree, PLAN_AT_OPENTREE, kind);
-}
-
-/* It must be gone before pivot_root: there it would be what umount2(".") finds instead of the old root. */
-static void release_masks(struct init *c) {
-  if (c->masks_attached) {
-    must(c, SYS(fchdir, c->masks), PLAN_AT_UMOUNT, NULL);
-    must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, NULL);
-    must(c, SYS(chdir, "/"), PLAN_AT_UMOUNT, NULL);
-    c->masks_attached = false;
-  }
-  retire(c, c->masks);
-  c->masks = -1;
-}
-
 /* A descriptor, or -1 when there is nothing at this path. */
 static int open_existing(struct init *c, const char *path) {
   int fd = open_in_root(c, path, O_PATH);
@@ -598,7 +618,7 @@ void step_pivot(struct init *c) {
 }
 
 /* A procfs that nobody has put anything into: the container's own before it runs, or a private one. */
-static int private_procfs(void) {
+int private_procfs(void) {
   long context = SYS(fsopen, "proc", FSOPEN_CLOEXEC);
   if (context < 0)
     return (int)context;
@@ -635,17 +655,20 @@ int open_procfs(struct init *c) {
   return c->proc;
 }
 
-/* The multiplexer of the container's devpts, and no other file. */
+/* The multiplexer of the container's devpts. No other file is opened: a device of the image may do harm. */
 static int open_ptmx(struct init *c) {
-  int flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
-  long fd = c->devpts >= 0 ? SYS(openat, c->devpts, "ptmx", flags | O_NOFOLLOW)
-                           : open_in_root(c, "dev/pts/ptmx", (uint64_t)flags);
-  must(c, fd, PLAN_AT_PTMX, "/dev/pts/ptmx");
+  const char *path = "/dev/pts/ptmx";
+  if (c->devpts < 0)
+    c->devpts = (int)must(c, open_in_root(c, "dev/pts", O_PATH | O_DIRECTORY), PLAN_AT_PTMX, path);
+  struct open_how how = {
+      .flags = O_RDWR | O_NOCTTY | O_CLOEXEC,
+      .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS,
+  };
   struct statfs fs;
-  must(c, SYS(fstatfs, fd, &fs), PLAN_AT_PTMX, NULL);
+  must(c, SYS(fstatfs, c->devpts, &fs), PLAN_AT_PTMX, path);
   if (fs.f_type != DEVPTS_SUPER_MAGIC)
-    fail(c, PLAN_AT_PTMX, EINVAL, 0, "/dev/pts/ptmx");
-  return (int)fd;
+    fail(c, PLAN_AT_PTMX, EINVAL, 0, path);
+  return (int)must(c, SYS(openat2, c->devpts, "ptmx", &how, sizeof how), PLAN_AT_PTMX, path);
 }
 
 /* /dev/console is the same terminal. */

@@ -44,21 +44,37 @@ void step_fork(struct init *c) {
 
 void step_unshare(struct init *c) { must(c, SYS(unshare, number(c, 0)), PLAN_AT_NONE, NULL); }
 
+/* A descriptor of a file or directory of this process in a procfs; the namespaces' links are none. */
+static int open_own(struct init *c, int proc, const char *name, uint64_t flags) {
+  struct open_how how = {
+      .flags = flags | O_CLOEXEC,
+      .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS,
+  };
+  struct statfs fs;
+  int fd = (int)must(c, SYS(openat2, proc, name, &how, sizeof how), PLAN_AT_OPEN, name);
+  must(c, SYS(fstatfs, fd, &fs), PLAN_AT_NOT_PROC, name);
+  if (fs.f_type != PROC_SUPER_MAGIC)
+    fail(c, PLAN_AT_NOT_PROC, EINVAL, 0, name);
+  return fd;
+}
+
+/* The mount namespace may be a joined one, where /proc is what its owner likes. */
 void step_time_namespace(struct init *c) {
   must(c, SYS(unshare, CLONE_NEWTIME), PLAN_AT_NONE, NULL);
-  const char *path = "/proc/self/timens_offsets";
-  struct statfs fs;
-  int offsets = (int)must(c, SYS(openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC), PLAN_AT_OPEN, path);
-  must(c, SYS(fstatfs, offsets, &fs), PLAN_AT_NOT_PROC, NULL);
-  if (fs.f_type != PROC_SUPER_MAGIC)
-    fail(c, PLAN_AT_NOT_PROC, EINVAL, 0, NULL);
+  int proc = private_procfs();
+  if (proc < 0)
+    proc = (int)must(c, SYS(openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), PLAN_AT_OPEN, "/proc");
+  int offsets = open_own(c, proc, "self/timens_offsets", O_WRONLY);
   if (text_size(c, 0))
     write_all(c, offsets, text(c, 0), text_size(c, 0), text(c, 0));
   sys_close(offsets);
-  path = "/proc/self/ns/time_for_children";
-  int namespace = (int)must(c, SYS(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC), PLAN_AT_OPEN, path);
+  int links = open_own(c, proc, "self/ns", O_PATH | O_DIRECTORY);
+  const char *name = "time_for_children";
+  int namespace = (int)must(c, SYS(openat, links, name, O_RDONLY | O_CLOEXEC), PLAN_AT_OPEN, name);
   must(c, SYS(setns, namespace, CLONE_NEWTIME), PLAN_AT_SETNS, NULL);
   sys_close(namespace);
+  sys_close(links);
+  sys_close(proc);
 }
 
 /* clone.c raised ambient capabilities to bring them over the exec of pyrunc-init; root needs none. */
@@ -169,14 +185,16 @@ void step_memory_policy(struct init *c) {
   must(c, SYS(set_mempolicy, number(c, 0), mask, bits), PLAN_AT_NONE, NULL);
 }
 
-/* So that a process that is not root can open /dev/stdout again. Not all can be given away. */
+/* So that a process that is not root can open /dev/stdout again. Not all can be given away, and a file that
+ * is only read stays its owner's. */
 void step_stdio_owner(struct init *c) {
   struct stat status;
   for (int fd = 0; fd < 3; fd++) {
     if (SYS(fstat, fd, &status) < 0 || status.st_uid == (uint32_t)number(c, 0))
       continue;
     uint32_t type = status.st_mode & S_IFMT;
-    if (type == S_IFIFO || type == S_IFSOCK || type == S_IFREG)
+    bool written = SYS(fcntl, fd, F_GETFL) & O_ACCMODE;
+    if (type == S_IFIFO || type == S_IFSOCK || (type == S_IFREG && written))
       SYS(fchown, fd, number(c, 0), -1);
   }
 }

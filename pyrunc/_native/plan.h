@@ -65,7 +65,8 @@ struct plan_step {
   PLAN_STEP(LOOPBACK, "") \
   /* MS_* propagation: set it on the whole old tree, recursively */ \
   PLAN_STEP(PROPAGATE, "i") \
-  /* fd of a detached tree, host path where it is attached: this becomes the rootfs */ \
+  /* fd of a detached tree (none: a copy of what is there), host path where it is attached: this becomes the \
+   * rootfs */ \
   PLAN_STEP(ROOTFS, "fs") \
   /* type, source, parameters ("key" or "key=value"), MOUNT_ATTR_* to set, MS_* propagation or 0, destination, \
    * MOUNT_* flags: fsopen, fsconfig, fsmount, move_mount */ \

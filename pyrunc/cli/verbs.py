@@ -10,6 +10,7 @@ import posix
 from pyrunc.cli import json_text, report
 from pyrunc.cli.main import absolute
 from pyrunc.errors import Error, Usage
+from pyrunc.state_directory import check_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,21 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.cli.parse import Parsed
-
-_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
-_NAME_MAX = 255
-
-
-def check_id(id: str) -> str:
-    """The id, if it may be a container's. Raises Usage."""
-    if not id or id in (".", "..") or len(id) > _NAME_MAX or not _ID_CHARACTERS.issuperset(id):
-        raise Usage(
-            f"invalid container ID format: {json_text.quote(id)}",
-            code="invalid-id",
-            subject=id,
-            hint="an id is 1 to 255 of the characters A-Z a-z 0-9 _ + . - and not . or ..",
-        )
-    return id
 
 
 def _output(text: str) -> int:

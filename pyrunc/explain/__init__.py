@@ -77,6 +77,10 @@ def step_failed(plan: Plan, message: Message, pid: int) -> Error:
         return _not_executed(plan, step, message, pid)
     if step.op == opcodes.HOOK:
         return _hook(step, message)
+    if step.op == opcodes.ROOTFS and message.detail in (opcodes.AT_OPEN, opcodes.AT_OPENTREE):
+        from pyrunc.plan import FD_TREE_RECURSIVE, FdRequest
+
+        return source_failed(FdRequest(FD_TREE_RECURSIVE, message.text, step.path, 0), message.errno)
     if step.op == opcodes.BIND and message.detail == opcodes.AT_OPENTREE and message.text:
         from pyrunc.plan import FD_TREE, FdRequest
 
@@ -223,6 +227,7 @@ def source_failed(request: FdRequest, number: int) -> Error:
     reason = {
         errno.ENOENT: "does not exist",
         errno.EACCES: "can't be reached",
+        errno.ELOOP: "has a loop of links on its way",
         errno.ENOTDIR: "has a file where a directory is needed on its way",
     }.get(number, "can't be cloned: refused by open_tree")
     error = call_refused(

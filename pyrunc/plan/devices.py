@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.plan import opcodes
+from pyrunc.spec import ID_MAX
 from pyrunc.vocabulary.namespaces import CLONE_NEWUSER
 
 TYPE_CHECKING = False
@@ -65,7 +66,8 @@ def _device(plan: Plan, item: Object, path: str, bind: bool) -> None:
         rdev = makedev(item.required_number("major"), item.required_number("minor"))
     # Engines send the whole st_mode (podman --privileged) or Go's os.FileMode with its high bits.
     mode = item.number("fileMode", 0o666, 0, 0xFFFFFFFF) & 0o777 or 0o666
-    _node(plan, bind, path, kind | mode, rdev, item.number("uid"), item.number("gid"), item.path)
+    uid, gid = item.number("uid", 0, 0, ID_MAX), item.number("gid", 0, 0, ID_MAX)
+    _node(plan, bind, path, kind | mode, rdev, uid, gid, item.path)
 
 
 def _node(

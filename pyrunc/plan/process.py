@@ -6,7 +6,7 @@ import _struct
 
 from pyrunc.plan import FD_CONSOLE, opcodes
 from pyrunc.plan.scheduling import scheduling
-from pyrunc.spec import U64
+from pyrunc.spec import ID_MAX, U64
 from pyrunc.vocabulary.capabilities import CAPABILITIES
 from pyrunc.vocabulary.rlimits import RLIMITS
 from pyrunc.vocabulary.scheduling import DOMAINS
@@ -59,7 +59,7 @@ def console(plan: Plan, process: Object, bind: int) -> None:
         plan.fd(FD_CONSOLE, "", path),
         size.number("width", 0, 0, 0xFFFF),
         size.number("height", 0, 0, 0xFFFF),
-        process.child("user").number("uid"),
+        process.child("user").number("uid", 0, 0, ID_MAX),
         bind,
         path=path,
     )
@@ -77,7 +77,7 @@ def before_start(plan: Plan, process: Object, spec: Spec, host: Host) -> None:
     """All that can be done before `start`: identity, capabilities, labels, finding the program."""
     user = process.child("user")
     if not process.flag("terminal"):
-        plan.add(opcodes.STDIO_OWNER, user.number("uid"), path=user.at("uid"))
+        plan.add(opcodes.STDIO_OWNER, user.number("uid", 0, 0, ID_MAX), path=user.at("uid"))
     _labels(plan, process)
     _personality(plan, spec)
     scheduling(plan, process, spec)
@@ -85,10 +85,12 @@ def before_start(plan: Plan, process: Object, spec: Spec, host: Host) -> None:
     capabilities = Capabilities(process)
     plan.warnings += capabilities.unknown
     plan.add(opcodes.BOUNDING, capabilities.bounding, path=process.at("capabilities.bounding"))
-    groups = user.numbers("additionalGids")
+    groups = user.numbers("additionalGids", 0, ID_MAX)
     packed = _struct.pack(f"<{len(groups)}I", *groups)
     plan.add(opcodes.SETGROUPS, packed, path=user.at("additionalGids"))
-    plan.add(opcodes.SETIDS, user.number("uid"), user.number("gid"), path=user.path)
+    plan.add(
+        opcodes.SETIDS, user.number("uid", 0, 0, ID_MAX), user.number("gid", 0, 0, ID_MAX), path=user.path
+    )
     if "umask" in user:
         plan.add(opcodes.UMASK, user.number("umask", 0, 0, 0o777), path=user.at("umask"))
     # Without no_new_privs a filter can only be loaded with CAP_SYS_ADMIN, so that stays until then.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.spec import Spec
 
+_NO_FD = -1  # PLAN_NO_FD
 _ROOT_PROPAGATION = {
     "": 0,
     "private": MS_PRIVATE,
@@ -33,18 +34,15 @@ def old_tree(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None
     propagation = _ROOT_PROPAGATION.get(spec.linux.text("rootfsPropagation"))
     if propagation is None:
         raise spec.linux.refuse("rootfsPropagation")
-    old = 0
     if namespaces.new & CLONE_NEWNS:
         # What is mounted on the host later may come in (slave), never the other way round.
         old = MS_PRIVATE if propagation == MS_PRIVATE else MS_SLAVE
         plan.add(opcodes.PROPAGATE, old | MS_REC, path="linux.rootfsPropagation")
+        tree = _NO_FD  # init copies it, so that the path is resolved once
     else:
         plan.host_mounts.append(host.rootfs)
-    tree = plan.fd(FD_TREE_RECURSIVE, host.rootfs, "root.path")
+        tree = plan.fd(FD_TREE_RECURSIVE, host.rootfs, "root.path")
     plan.add(opcodes.ROOTFS, tree, host.rootfs, path="root.path")
-    if old:
-        # The tree is a copy from the host, where it may be shared: pivot_root refuses such a root.
-        plan.add(opcodes.PROPAGATE, old | MS_REC, path="linux.rootfsPropagation")
     if namespaces.has(CLONE_NEWUSER):
         plan.add(opcodes.BECOME_ROOT, path="linux.uidMappings")
 
