@@ -239,7 +239,7 @@ def read_config(bundle: str) -> Spec:
 
 
 def _read_regular(path: str) -> bytes:
-    """A device or a fifo, which may have no end or no beginning, is refused. Reads no more than is refused."""
+    """All of a regular file, or a byte more than is allowed. A device or a fifo may have no end."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     try:
         status = posix.fstat(fd)
