@@ -174,7 +174,7 @@ KINDS = [
     "out",
     "null",
     "block",
-    "nonexistent device",
+    "no such device",
 ]
 
 
