@@ -167,6 +167,11 @@ def _bind(path: Path) -> None:
         os.close(parent)
 
 
+def remove_deep(container: Container) -> None:
+    """Directories that are too deep for Python to remove."""
+    subprocess.run(["rm", "-rf", str(container.rootfs)], check=True)
+
+
 def add_mount(container: Container, destination: str, **mount: object) -> None:
     container.config["mounts"].append({"destination": destination, **mount})
 

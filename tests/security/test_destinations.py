@@ -14,6 +14,7 @@ from tests.security.attack import (
     make,
     moving,
     own_directory,
+    remove_deep,
     volume,
     without_mount,
 )
@@ -122,6 +123,7 @@ def test_a_link_of_the_image(runtime: Runtime, operation, target: str) -> None: 
     (container.rootfs / "link").symlink_to(TARGETS[target].format(out=treasure.directory))
     operation(container, "/link")
     civil(container.run())
+    remove_deep(container)
     treasure.check()
 
 
@@ -161,6 +163,7 @@ def test_a_strange_destination(runtime: Runtime, kind, destination: str) -> None
     treasure = Treasure(container)
     kind(container, destination.format(out=treasure.directory))
     civil(container.run())
+    remove_deep(container)
     treasure.check()
 
 

@@ -48,9 +48,9 @@ def test_the_steps_are_in_the_order_in_which_they_are_taken(bundle: Path) -> Non
     names = [item.name for item in found]
     order = [
         "cgroup",
-        "open_tree",
         "clone3",
         "hostname",
+        "rootfs",
         "mount",
         "pivot",
         "chdir",
