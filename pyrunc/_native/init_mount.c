@@ -124,8 +124,6 @@ static size_t directory_size(const char *path) {
   return cut;
 }
 
-static bool is_dots(const char *leaf) { return leaf[0] == '.' && (leaf[1] == 0 || (leaf[1] == '.' && leaf[2] == 0)); }
-
 /* The directory of the step before, if it is this one's too: devices, links and mounts come in rows below one
  * directory. Nothing can have been mounted on it in between. */
 static int same_parent(const struct init *c, const char *path, size_t cut) {

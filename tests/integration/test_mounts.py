@@ -158,3 +158,25 @@ def test_id_mapped_bind(runtime: Runtime, tmp_path: Path) -> None:
         }
     )
     assert container.run().ok().lines == ["5:6"]
+
+
+def test_a_parameter_that_is_too_long_for_fsconfig(runtime: Runtime) -> None:
+    """fsconfig(2) takes 255 bytes; the layers of an overlay need more."""
+    container = runtime.sh("cat /merged/below/file; echo x > /merged/new; grep ' /merged ' /proc/self/mounts")
+    base = runtime.tmp / ("layers" * 30)
+    for name in ("lowest", "lower", "upper", "work"):
+        (base / name).mkdir(parents=True)
+    (base / "lowest" / "below").mkdir()
+    (base / "lowest" / "below" / "file").write_text("lowest\n")
+    options = [
+        "nosuid",
+        f"lowerdir={base}/lower:{base}/lowest",
+        f"upperdir={base}/upper",
+        f"workdir={base}/work",
+    ]
+    add_mount(container, "/merged", type="overlay", source="overlay", options=options)
+    answer = container.run().ok()
+    assert answer.lines[0] == "lowest"
+    assert "nosuid" in answer.lines[1]
+    assert (base / "upper" / "new").exists()
+    assert mounts_below(runtime.tmp) == []
