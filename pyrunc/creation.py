@@ -23,6 +23,7 @@ from pyrunc.plan import Host, opcodes
 from pyrunc.plan.container import compile_container
 from pyrunc.plan.namespaces import id_map
 from pyrunc.spec import MAX_SIZE, Refused, Spec
+from pyrunc.timeline import phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def create_container(
     root: str, id: str, spec: Spec, options: Options, console: int = -1, direct: bool = False
 ) -> Created:
     """``console``: a connected socket that gets the terminal's master. ``direct``: START comes from us."""
+    phase("compile the plan")
     cgroup = cgroups.make(spec.linux.text("cgroupsPath") or None, id, systemd=options.systemd_cgroup)
     try:
         plan = compile_plan(root, id, spec, cgroup, options.no_pivot, options.new_keyring)
@@ -94,6 +96,7 @@ def create_container(
     _check_terminal(spec.process, options, console)
     for warning in plan.warnings:
         warn(warning)
+    phase("make the state directory")
     state = states.make(root, id)
     return _Creation(state, spec, plan, cgroup, options).go(console, direct)
 
@@ -116,9 +119,13 @@ class _Creation:
             # Before it is in the record: whoever lives in it already must not be killed when we give up.
             self.cgroup.refuse_occupied()
             self._record()
+            phase("make the cgroup", "linux.resources")
             self.cgroup.create(self.spec.linux.child("resources").data)
+            phase("open what the plan asks for")
             init = self._spawn(console, direct)
+            phase("wait for pyrunc-init")
             init.until_ready(self._stage, self._record_pid)
+            phase("record what was made")
             self._oom_score(init)
             self.state.record["status"] = "created"
             if not direct or "hooks" in self.spec:
@@ -193,10 +200,12 @@ class _Creation:
     def _stage(self, stage: int) -> None:
         assert self.init is not None
         if stage == opcodes.STAGE_IDMAP:
+            phase("write the id maps", "linux.uidMappings")
             write_id_maps(self.spec, self.init.pid)
         elif stage == opcodes.STAGE_CREATE_RUNTIME:
             # config.md has the deprecated prestart hooks run during start: they see a created container.
             for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
+                phase(f"{kind} hooks", f"hooks.{kind}")
                 bundle = self.state.record["bundle"]
                 run_hooks(self.spec, kind, self.state.id, status, self.init.pid, bundle)
 
@@ -217,6 +226,7 @@ class _Creation:
 
 def read_config(bundle: str) -> Spec:
     """The bundle's config.json; a ConfigError has all its faults."""
+    phase("read config.json")
     path = f"{bundle}/config.json"
     try:
         source = _read_regular(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc import accept
+from pyrunc import accept, timeline
 from pyrunc import state_directory as states
 from pyrunc.creation import (
     config_error,
@@ -112,11 +112,13 @@ class _Execution:
             console = theirs.detach()
         init = self._spawn(console)
         try:
+            timeline.phase("wait for pyrunc-init")
             init.until_ready(_no_stage, _nothing)
             self._oom_score(init)
             if pid_file:
                 write_pid_file(pid_file, init.pid)
             init.start(lambda fd: self._hand_over(init.pid, fd))
+            timeline.started()
         except BaseException:
             init.end()
             raise
@@ -133,10 +135,12 @@ class _Execution:
     def _spawn(self, console: int) -> Init:
         record = self.state.record
         cgroup = cgroup_of(self.state)
+        timeline.phase("compile the plan")
         try:
             plan = self._plan(cgroup.join_files())
         except Refused as refused:
             raise config_error(self.spec.source, record["bundle"], refused) from None
+        timeline.phase("open what the plan asks for")
         pidfd = follow(record["pid"], record["start_time"])
         try:
             opened = open_requests(plan, console, pidfd)

@@ -17,6 +17,7 @@ import _socket
 import _struct
 import posix
 
+from pyrunc import timeline
 from pyrunc.errors import Error
 from pyrunc.plan import (
     FD_CGROUP,
@@ -95,9 +96,9 @@ class Init:
         seen = look(self.pid)
         return seen.start_time if seen else 0
 
-    def say(self, kind: int) -> None:
+    def say(self, kind: int, value: int = 0) -> None:
         try:
-            self.socket.send(_MESSAGE.pack(kind, 0, 0, 0, 0), _socket.MSG_NOSIGNAL)
+            self.socket.send(_MESSAGE.pack(kind, 0, 0, 0, value), _socket.MSG_NOSIGNAL)
         except OSError:
             raise self.vanished() from None
 
@@ -109,8 +110,11 @@ class Init:
                 raise self.vanished()
             if message.kind == opcodes.MSG_READY:
                 return
-            if message.kind == opcodes.MSG_STAGE:
+            if message.kind == opcodes.MSG_STEP:
+                timeline.step(message.step, message.value)
+            elif message.kind == opcodes.MSG_STAGE:
                 stage(message.value)
+                timeline.phase("wait for pyrunc-init")
                 self.say(opcodes.MSG_GO)
             elif message.kind == opcodes.MSG_PID:
                 self._follow(message.value)
@@ -139,7 +143,8 @@ class Init:
 
         ``listener`` gets the descriptor of the seccomp listener, if there is one.
         """
-        self.say(opcodes.MSG_START)
+        timeline.phase("start")
+        self.say(opcodes.MSG_START, int(timeline.recorder is not None))
         await_exec(self.socket, self.plan, self.pid, listener)
 
     def failed(self, message: Message) -> Error:
@@ -179,6 +184,8 @@ def await_exec(socket: _socket.socket, plan: Plan, pid: int, listener: Callable[
             raise init_vanished(-1)
         if message.kind == opcodes.MSG_EXEC:
             said_exec = True
+        elif message.kind == opcodes.MSG_STEP:
+            timeline.step(message.step, message.value)
         elif message.kind == opcodes.MSG_LISTENER:
             listener(message.fd)
         elif message.kind == opcodes.MSG_FAILED:
@@ -248,12 +255,14 @@ def spawn(
     """clone3 and execveat of pyrunc-init from a sealed memfd; raises Error."""
     from pyrunc._native.load import clone
 
+    timeline.spawning(plan)
     native = clone()
     lib, ffi = native.lib, native.ffi
     ours, theirs = socket_pair()
     plan_fd = init_fd = -1
     try:
-        text = plan.encode(opened.fds, theirs.fileno(), listener, watch, preserve, ignored())
+        trace = int(timeline.recorder is not None)
+        text = plan.encode(opened.fds, theirs.fileno(), listener, watch, preserve, ignored(), trace)
         plan_fd = checked(lib.pyrunc_sealed_memfd(b"pyrunc-plan", text, len(text), 0), "memfd_create")
         program = read_file(_init_path())
         init_fd = checked(lib.pyrunc_sealed_memfd(b"pyrunc-init", program, len(program), 1), "memfd_create")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 
+from pyrunc import timeline
 from pyrunc.creation import config_error, create_container, read_config
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
@@ -72,6 +73,7 @@ def _start(created: Created) -> None:
         poststop(destroy(state, created.spec), state)
         raise
     after_start(state, created.spec)
+    timeline.started()
 
 
 def _hand_over(created: Created, fd: int) -> None:

@@ -7,6 +7,7 @@ import _struct
 import posix
 
 from pyrunc import state_directory as states
+from pyrunc import timeline
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.lifecycle import status_of
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pyrunc.state_directory import State
 
 _MESSAGE = _struct.Struct("<IIiIq")
-_START, _EXEC, _FAILED, _LISTENER = 4, 5, 6, 9  # PLAN_MSG_* of plan.h
+_START, _EXEC, _FAILED, _LISTENER, _STEP = 4, 5, 6, 9, 10  # PLAN_MSG_* of plan.h
 
 
 def start_container(root: str, id: str) -> None:
@@ -29,6 +30,7 @@ def start_container(root: str, id: str) -> None:
             _release(state, connection)
         finally:
             connection.close()
+        timeline.phase("record that it runs")
         state.record["status"] = "running"
         state.save()
         posix.unlink("start.sock", dir_fd=state.fd)
@@ -47,6 +49,7 @@ def after_start(state: State, spec: Spec | None = None) -> None:
     from pyrunc.cli.report import fact, warn
     from pyrunc.hooks import run_hook
 
+    timeline.phase("poststart hooks", "hooks.poststart")
     for hook in spec.child("hooks").children("poststart"):
         record = state.record
         try:
@@ -90,8 +93,12 @@ def _connect(state: State) -> _socket.socket:
 def _release(state: State, connection: _socket.socket) -> None:
     """The small talk of start, without what only a failure needs (launch.py draws the protocol)."""
     data = b""
+    trace = 0
+    if timeline.recorder is not None:
+        trace = 1
+        _trace_steps(state)
     try:
-        connection.send(_MESSAGE.pack(_START, 0, 0, 0, 0), _socket.MSG_NOSIGNAL)
+        connection.send(_MESSAGE.pack(_START, 0, 0, 0, trace), _socket.MSG_NOSIGNAL)
         said_exec = False
         while True:
             data, ancillary, _, _ = connection.recvmsg(4096, _socket.CMSG_SPACE(4))
@@ -102,6 +109,8 @@ def _release(state: State, connection: _socket.socket) -> None:
                 said_exec = True
             elif kind == _LISTENER:
                 _hand_over(state, _struct.unpack("i", ancillary[0][2])[0])
+            elif kind == _STEP:
+                timeline.step(_MESSAGE.unpack_from(data)[1], _MESSAGE.unpack_from(data)[4])
             elif kind == _FAILED:
                 break
     except (BrokenPipeError, ConnectionResetError):
@@ -112,6 +121,15 @@ def _release(state: State, connection: _socket.socket) -> None:
         from pyrunc.explain import init_vanished
 
         raise init_vanished(-1)
+
+
+def _trace_steps(state: State) -> None:
+    """Steps are known by number: for a trace the plan is compiled again."""
+    from pyrunc.creation import recompile
+
+    assert timeline.recorder is not None
+    timeline.recorder.plan = recompile(state)
+    timeline.phase("start")
 
 
 def _hand_over(state: State, fd: int) -> None:

@@ -179,6 +179,14 @@ static void step_sync(struct init *c) {
     SYS(prctl, PR_SET_DUMPABLE, 0);
 }
 
+/* For the runtime's --trace: the one clock that no time namespace changes. */
+static void tell_step(struct init *c) {
+  int64_t now[2]; /* seconds, nanoseconds */
+  SYS(clock_gettime, 0 /* CLOCK_REALTIME */, now);
+  struct plan_message message = {PLAN_MSG_STEP, c->step, 0, 0, now[0] * 1000000000 + now[1]};
+  send_message(c, &message, NULL, -1);
+}
+
 /* Wait until fd can be read. An event on the state directory means that the container was deleted. */
 static void poll_or_exit(int fd, int watch) {
   struct sys_pollfd polled = {fd, POLLIN, 0};
@@ -193,15 +201,14 @@ static void poll_or_exit(int fd, int watch) {
 }
 
 /* Returns the connection of `start`. */
-static int wait_for_start(int listener, int watch) {
-  struct plan_message message;
+static int wait_for_start(int listener, int watch, struct plan_message *message) {
   for (;;) {
     poll_or_exit(listener, watch);
     int connection = (int)SYS(accept4, listener, 0, 0, O_CLOEXEC);
     if (connection < 0)
       continue;
     poll_or_exit(connection, watch);
-    if (receive_message(connection, &message) == 0 && message.kind == PLAN_MSG_START)
+    if (receive_message(connection, message) == 0 && message->kind == PLAN_MSG_START)
       return connection;
     sys_close(connection);
   }
@@ -217,11 +224,13 @@ static void step_gate(struct init *c) {
   if (header->listener < 0) {
     if (receive_message(c->peer, &message) < 0 || message.kind != PLAN_MSG_START)
       sys_exit(1);
+    c->trace = message.value == 1;
     return;
   }
   wait_for_go(c);
   sys_close(c->peer);
-  c->peer = wait_for_start(header->listener, header->watch);
+  c->peer = wait_for_start(header->listener, header->watch, &message);
+  c->trace = message.value == 1;
   sys_close(header->listener);
   sys_close(header->watch);
 }
@@ -306,6 +315,7 @@ static void step_seccomp(struct init *c) {
   if (count > BPF_MAXINSNS)
     fail(c, PLAN_AT_NONE, E2BIG, 0, NULL);
   prepare_exec(c);
+  c->trace = false; /* the filter may forbid what it takes */
   long result = SYS(seccomp, SECCOMP_SET_MODE_FILTER, number(c, 1), &program);
   must(c, result, PLAN_AT_NONE, NULL);
   if (!(number(c, 1) & SECCOMP_FILTER_FLAG_NEW_LISTENER))
@@ -450,9 +460,12 @@ __attribute__((used)) _Noreturn void init_main(const long *stack) {
   SYS(prctl, PR_SET_NAME, "pyrunc-init");
   must(c, SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC), PLAN_AT_CLOSE_RANGE, NULL);
   reset_signals(c->plan.header->ignored);
+  c->trace = c->plan.header->trace == 1;
   c->umask = (unsigned)SYS(umask, 0); /* so that modes are what the plan says */
   for (; c->step < c->plan.header->nsteps; c->step++) {
     c->at = &c->plan.steps[c->step];
+    if (c->trace)
+      tell_step(c);
     run_step(c);
   }
   fail(c, PLAN_AT_DECODE, EINVAL, 0, NULL); /* a plan ends with EXEC */

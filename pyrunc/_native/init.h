@@ -24,6 +24,7 @@ struct init {
   int masks;                  /* our tmpfs with one empty directory and file, -1: not there */
   unsigned umask;             /* what the user's process gets */
   bool masks_attached;        /* the kernel is too old to clone it otherwise */
+  bool trace;                 /* tell the peer when each step begins */
   bool early;                 /* before GATE: the peer takes warnings */
   bool pivoted;
   bool prepared;    /* prepare_exec() was done */

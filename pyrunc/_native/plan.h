@@ -37,6 +37,7 @@ struct plan_header {
   int32_t watch;    /* O_PATH descriptor of the socket's file: without a link, nobody can START; -1: none */
   int32_t preserve; /* how many descriptors from 3 on the container keeps */
   uint64_t ignored; /* bit n-1: signal n is ignored by the parent, and must not be by the container */
+  uint64_t trace;   /* 1: tell when each step begins (MSG_STEP), until GATE; START's value says it from there on */
 };
 
 struct plan_step {
@@ -177,6 +178,7 @@ enum plan_op {
 #define PLAN_MSG_WARNING 7  /* init → parent: step number, errno, text, value (CAPABILITIES: those missing) */
 #define PLAN_MSG_PID 8      /* init → parent: value = pid of the process that goes on */
 #define PLAN_MSG_LISTENER 9 /* init → parent or start: the seccomp listener comes with SCM_RIGHTS */
+#define PLAN_MSG_STEP 10    /* init → parent or start: a step begins; value = CLOCK_REALTIME, nanoseconds */
 
 struct plan_message {
   uint32_t kind;

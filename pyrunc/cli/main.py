@@ -53,7 +53,12 @@ def run(argv: list[str]) -> int:
         if given["version"]:
             return verbs.version()
         root = "" if parsed.verb in _STATELESS else state_root(given["root"])
-        return verbs.VERBS[parsed.verb](root, parsed)
+        verb = verbs.VERBS[parsed.verb]
+        if parsed.options.get("trace"):
+            from pyrunc.trace import traced
+
+            return traced(verb, root, parsed)
+        return verb(root, parsed)
     except Error as error:
         report.fail(error)
     except KeyboardInterrupt:

@@ -110,6 +110,8 @@ _FORMAT = Option("format", "f", "value", "output format", "FORMAT", "table", ("t
 
 _JSON = Option("json", "", "flag", "print JSON")
 
+_TRACE = Option("trace", "", "value", "write a timeline of every step, for Perfetto", "FILE")
+
 _CREATE = (
     _BUNDLE,
     _CONSOLE,
@@ -118,11 +120,12 @@ _CREATE = (
     Option("no-new-keyring", "", "flag", "keep the caller's session keyring"),
     _PRESERVE,
     Option("no-subreaper", "", "flag", "accepted for compatibility; pyrunc never is one"),
+    _TRACE,
 )
 
 _VERBS = (
     Verb("create", "create a container", "ID", 1, 1, _CREATE),
-    Verb("start", "start the process of a created container", "ID...", 1, -1),
+    Verb("start", "start the process of a created container", "ID...", 1, -1, (_TRACE,)),
     Verb("state", "print the state of a container as JSON", "ID", 1, 1),
     Verb(
         "kill",
@@ -172,6 +175,7 @@ _VERBS = (
             Option("cgroup", "", "value", "sub-cgroup to join", "[CONTROLLER:]PATH"),
             Option("ignore-paused", "", "flag", "also enter a paused container"),
             Option("no-subreaper", "", "flag", "accepted for compatibility"),
+            _TRACE,
         ),
         mixed=False,
     ),

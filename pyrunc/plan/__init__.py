@@ -123,15 +123,16 @@ class Plan:
         watch: int = -1,
         preserve: int = 0,
         ignored: int = 0,
+        trace: int = 0,
     ) -> bytes:
         """The bytes that pyrunc-init executes. ``fds``: one number for each request, in order.
 
         The other arguments are those of struct plan_header.
         """
-        return _Encoder(self, fds).encode(control, listener, watch, preserve, ignored)
+        return _Encoder(self, fds).encode(control, listener, watch, preserve, ignored, trace)
 
 
-_HEADER = _struct.Struct("<QIIIIiiiiQ")
+_HEADER = _struct.Struct("<QIIIIiiiiQQ")
 _STEP = _struct.Struct("<II7Q")
 
 
@@ -146,7 +147,9 @@ class _Encoder:
         self.blob: list[bytes] = [bytes(padding)]
         self.size = start + padding
 
-    def encode(self, control: int, listener: int, watch: int, preserve: int, ignored: int) -> bytes:
+    def encode(
+        self, control: int, listener: int, watch: int, preserve: int, ignored: int, trace: int
+    ) -> bytes:
         steps = []
         for step in self.plan.steps:
             values = [0, 0, 0, 0, 0, 0, 0]
@@ -165,6 +168,7 @@ class _Encoder:
             watch,
             preserve,
             ignored,
+            trace,
         )
         return b"".join([header, *steps, numbers, *self.blob])
 

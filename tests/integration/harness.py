@@ -174,8 +174,8 @@ class Container:
                 return self.runtime(*args, stdout=output, **kwargs)
         return self.runtime(*args, **kwargs)
 
-    def start(self) -> Result:
-        return self.runtime("start", self.id)
+    def start(self, *options: str) -> Result:
+        return self.runtime("start", *options, self.id)
 
     def kill(self, signal: str = "KILL") -> Result:
         return self.runtime("kill", self.id, signal)
