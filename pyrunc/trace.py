@@ -59,16 +59,8 @@ class Recorder:
         self._begin(_RUNTIME, name, time.time_ns(), {"path": path} if path else {})
 
     def step(self, index: int, began: int) -> None:
-        """pyrunc-init begins a step."""
-        from pyrunc.step_text import arguments
-
-        if self.plan is None or index >= len(self.plan.steps):
-            return
-        step = self.plan.steps[index]
-        shown: dict[str, Any] = {"step": index, **arguments(self.plan, step)}
-        if step.path:
-            shown["path"] = step.path
-        self._begin(_INIT, step.name, began, shown)
+        """pyrunc-init begins a step. What it does is told at the end: here it would take time."""
+        self._begin(_INIT, "", began, {"step": index})
 
     def finish(self, failure: str = "") -> None:
         """Write the file; what comes later is not recorded."""
@@ -97,6 +89,19 @@ class Recorder:
         if span is not None:
             span.ended = now
 
+    def _explain(self, span: _Span) -> None:
+        """The name and the arguments of a step."""
+        from pyrunc.step_text import arguments
+
+        index = span.arguments["step"]
+        if self.plan is None or index >= len(self.plan.steps):
+            return
+        step = self.plan.steps[index]
+        span.name = step.name
+        span.arguments.update(arguments(self.plan, step))
+        if step.path:
+            span.arguments["path"] = step.path
+
     def _document(self) -> dict[str, Any]:
         pid = posix.getpid()
         events: list[dict[str, Any]] = [
@@ -105,6 +110,8 @@ class Recorder:
             {"name": "thread_name", "ph": "M", "pid": pid, "tid": _INIT, "args": {"name": "pyrunc-init"}},
         ]
         for span in self.spans:
+            if span.track == _INIT:
+                self._explain(span)
             events.append(
                 {
                     "name": span.name,
