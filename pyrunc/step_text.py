@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Names of the arguments, in the order of the step's signature; "" leaves one out. plan.h says what they are.
 _NAMES: dict[int, tuple[str, ...]] = {
     opcodes.CGROUP_JOIN: ("", "file"),
+    opcodes.CGROUP_BIND: ("source", "name"),
+    opcodes.CGROUP_SEAL: ("attributes", "propagation"),
     opcodes.SETNS: ("file", "namespaces"),
     opcodes.UNSHARE: ("namespaces",),
     opcodes.TIME_NAMESPACE: ("offsets",),
