@@ -15,6 +15,7 @@ from pyrunc import accept
 from pyrunc import cgroup as cgroups
 from pyrunc import state_directory as states
 from pyrunc.cli.report import warn
+from pyrunc.descriptors import check_preserved, connect_console, send_pidfd
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import ConfigError, Error
 from pyrunc.hooks import run_hooks
@@ -47,6 +48,7 @@ class Options:
         "preserve_fds",
         "systemd_cgroup",
         "foreground",
+        "pidfd_socket",
     )
 
     def __init__(
@@ -58,6 +60,7 @@ class Options:
         preserve_fds: int,
         systemd_cgroup: bool,
         foreground: bool,
+        pidfd_socket: str = "",
     ) -> None:
         self.console_socket = console_socket
         self.pid_file = pid_file
@@ -66,6 +69,7 @@ class Options:
         self.preserve_fds = preserve_fds
         self.systemd_cgroup = systemd_cgroup
         self.foreground = foreground
+        self.pidfd_socket = pidfd_socket
 
 
 class Created:
@@ -87,6 +91,7 @@ def create_container(
     root: str, id: str, spec: Spec, options: Options, console: int = -1, direct: bool = False
 ) -> Created:
     """``console``: a connected socket that gets the terminal's master. ``direct``: START comes from us."""
+    check_preserved(options.preserve_fds)
     phase("compile the plan")
     cgroup = cgroups.make(spec.linux.text("cgroupsPath") or None, id, systemd=options.systemd_cgroup)
     try:
@@ -132,6 +137,8 @@ class _Creation:
                 self.state.save()
             if self.options.pid_file:
                 write_pid_file(self.options.pid_file, init.pid)
+            if receiver := self._pidfd_receiver():
+                send_pidfd(receiver, init.pidfd, b"standard")
             if not direct:
                 init.release()
             return Created(self.state, self.spec, init)
@@ -159,6 +166,10 @@ class _Creation:
         record["mounts"] = self.plan.host_mounts
         record["no_pivot"] = self.options.no_pivot
         record["new_keyring"] = self.options.new_keyring
+        record["shared_pids"] = not any(
+            item.text("type") == "pid" and not item.text("path")
+            for item in self.spec.linux.children("namespaces")
+        )
         record["pid"] = record["start_time"] = 0
         self.state.write("config.json", self.spec.source)
         self.state.save()
@@ -213,6 +224,11 @@ class _Creation:
         process = self.spec.process
         if "oomScoreAdj" in process:
             set_oom_score(init.pid, process.number("oomScoreAdj", 0, -1000, 1000))
+
+    def _pidfd_receiver(self) -> str:
+        """--pidfd-socket, or crun's annotation for it."""
+        given = self.options.pidfd_socket
+        return given or self.spec.mapping("annotations").get("run.oci.pidfd_receiver", "")
 
     def _undo(self) -> None:
         if self.init:
@@ -404,22 +420,6 @@ def _watch(state: State) -> int:
     `start` several milliseconds: the kernel waits for a grace period.)"""
     flags = posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
     return posix.open("start.sock", flags, dir_fd=state.fd)
-
-
-def connect_console(path: str) -> int:
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    try:
-        connection.connect(path)
-    except OSError as error:
-        raise Error(
-            f"the console socket {path} can't be connected",
-            code="console-socket",
-            step="terminal",
-            syscall="connect",
-            subject=path,
-            errno=error.errno or 0,
-        ) from None
-    return connection.detach()
 
 
 def _write(path: str, text: str, json_path: str) -> None:

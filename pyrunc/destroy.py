@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.cgroup.base import Cgroup
     from pyrunc.state_directory import State
 
 _WAIT = 10_000  # milliseconds
@@ -26,16 +27,25 @@ def destroy(state: State, spec: Spec | None = None) -> Spec | None:
     if record.get("cgroup"):
         from pyrunc.cgroup import restore
 
-        cgroup = restore(record["cgroup"])
-        if cgroup.processes():
-            cgroup.kill_all()
-        cgroup.remove()
+        _remove_cgroup(restore(record["cgroup"]))
     for path in reversed(record.get("mounts", [])):
         _detach(path)
     if spec is None:
         spec = remembered(state)
     state.remove()
     return spec
+
+
+def _remove_cgroup(cgroup: Cgroup) -> None:
+    """An exec that was under way may still join after the killing; once the cgroup is gone, none can."""
+    for last in (False, False, True):
+        if cgroup.processes():
+            cgroup.kill_all()
+        try:
+            return cgroup.remove()
+        except Error:
+            if last or not cgroup.processes():
+                raise
 
 
 def remembered(state: State) -> Spec | None:

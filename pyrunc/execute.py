@@ -6,13 +6,8 @@ import posix
 
 from pyrunc import accept, timeline
 from pyrunc import state_directory as states
-from pyrunc.creation import (
-    config_error,
-    connect_console,
-    seccomp_filter,
-    set_oom_score,
-    write_pid_file,
-)
+from pyrunc.creation import config_error, seccomp_filter, set_oom_score, write_pid_file
+from pyrunc.descriptors import check_preserved, connect_console, send_pidfd
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.launch import Init, follow, open_requests, spawn
 from pyrunc.lifecycle import cgroup_of, status_of
@@ -47,13 +42,16 @@ def execute_process(
     preserve_fds: int = 0,
     apparmor: str = "",
     process_label: str = "",
-    cgroup: str = "",
+    cgroup: list[str] | None = None,
     ignore_paused: bool = False,
+    pidfd_socket: str = "",
 ) -> int:
     """Run ``process`` (the text of a process.json), or the container's own process changed by the rest.
 
+    cgroup: sub-cgroups of the container's, each ``[CONTROLLER[,CONTROLLER...]:]PATH``; they must exist.
     Returns the exit status in the foreground, 0 when detached.
     """
+    check_preserved(preserve_fds)
     state = states.load(root, id)
     status = status_of(state)
     if status not in ("created", "running") and not (status == "paused" and ignore_paused):
@@ -66,6 +64,9 @@ def execute_process(
     spec.bundle = state.record["bundle"]
     if process is not None:
         wanted = _parsed(process)
+        for key in _INHERITED:
+            if key not in wanted and key in spec.process:
+                wanted.data[key] = spec.process.data[key]
     else:
         wanted = Object(dict(spec.process.data), "process")
         _override(wanted.data, args, env, cwd, user, additional_gids, caps)
@@ -77,19 +78,27 @@ def execute_process(
             wanted.data["noNewPrivileges"] = True
     if tty:
         wanted.data["terminal"] = True
-    return _Execution(state, spec, wanted, preserve_fds).go(detach, pid_file, console_socket)
+    execution = _Execution(state, spec, wanted, preserve_fds, _sub_cgroups(cgroup or []))
+    return execution.go(detach, pid_file, console_socket, pidfd_socket)
+
+
+# What a process file may leave to the container's configuration, as runc has it.
+_INHERITED = ("capabilities", "rlimits", "apparmorProfile", "selinuxLabel")
 
 
 class _Execution:
-    __slots__ = ("state", "spec", "process", "preserve")
+    __slots__ = ("state", "spec", "process", "preserve", "below")
 
-    def __init__(self, state: State, spec: Spec, process: Object, preserve: int) -> None:
+    def __init__(
+        self, state: State, spec: Spec, process: Object, preserve: int, below: dict[str, str]
+    ) -> None:
         self.state = state
         self.spec = spec
         self.process = process
         self.preserve = preserve
+        self.below = below
 
-    def go(self, detach: bool, pid_file: str, console_socket: str) -> int:
+    def go(self, detach: bool, pid_file: str, console_socket: str, pidfd_socket: str) -> int:
         from pyrunc.foreground import Foreground, receive_master
 
         terminal = self.process.flag("terminal")
@@ -117,6 +126,8 @@ class _Execution:
             self._oom_score(init)
             if pid_file:
                 write_pid_file(pid_file, init.pid)
+            if pidfd_socket:
+                send_pidfd(pidfd_socket, init.pidfd, b"setns")
             init.start(lambda fd: self._hand_over(init.pid, fd))
             timeline.started()
         except BaseException:
@@ -137,7 +148,7 @@ class _Execution:
         cgroup = cgroup_of(self.state)
         timeline.phase("compile the plan")
         try:
-            plan = self._plan(cgroup.join_files())
+            plan = self._plan(cgroup.join_files(self.below))
         except Refused as refused:
             raise config_error(self.spec.source, record["bundle"], refused) from None
         timeline.phase("open what the plan asks for")
@@ -161,6 +172,25 @@ class _Execution:
     def _oom_score(self, init: Init) -> None:
         if "oomScoreAdj" in self.process:
             set_oom_score(init.pid, self.process.number("oomScoreAdj", 0, -1000, 1000))
+
+
+def _sub_cgroups(given: list[str]) -> dict[str, str]:
+    """Controller ("" for all of them) to a path below the container's cgroup."""
+    found = {}
+    for text in given:
+        controllers, colon, path = text.rpartition(":")
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if ".." in parts or (colon and not controllers):
+            raise Error(
+                f"{text!r} is not a sub-cgroup",
+                code="cgroup",
+                step="cgroup",
+                subject=text,
+                hint="--cgroup [CONTROLLER[,CONTROLLER...]:]PATH, with a PATH below the container's cgroup",
+            )
+        for controller in controllers.split(","):
+            found[controller] = "".join([f"/{part}" for part in parts])
+    return found
 
 
 def _parsed(text: bytes) -> Object:

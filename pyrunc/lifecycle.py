@@ -35,11 +35,14 @@ def create(
     preserve_fds: int = 0,
     systemd_cgroup: bool = False,
     rootless: str = "auto",
+    pidfd_socket: str = "",
 ) -> None:
     """Make the container, all but its program. It waits for ``start``."""
     from pyrunc.creation import Options, create_container, read_config
 
-    options = Options(console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, False)
+    options = Options(
+        console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, False, pidfd_socket
+    )
     create_container(root, id, read_config(bundle), options).close()
 
 
@@ -65,6 +68,7 @@ def run(
     preserve_fds: int = 0,
     systemd_cgroup: bool = False,
     rootless: str = "auto",
+    pidfd_socket: str = "",
     detach: bool = False,
     keep: bool = False,
 ) -> int:
@@ -73,7 +77,14 @@ def run(
     from pyrunc.running import run_container
 
     options = Options(
-        console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, not detach
+        console_socket,
+        pid_file,
+        no_pivot,
+        new_keyring,
+        preserve_fds,
+        systemd_cgroup,
+        not detach,
+        pidfd_socket,
     )
     return run_container(root, id, bundle, options, detach, keep)
 
@@ -103,7 +114,8 @@ def kill(root: str, id: str, signal: int, all_processes: bool = False) -> None:
             if all_processes and _signal_all(found, signal):
                 return
             raise WrongStatus("container not running", code="not-running", subject=id)
-        if all_processes:
+        if all_processes or (signal == SIGKILL and found.record.get("shared_pids")):
+            # Without a pid namespace of its own, the end of its first process does not end the others.
             _signal_all(found, signal)
         pidfd = open_pidfd(found.record["pid"], found.record["start_time"])
         if pidfd < 0:
@@ -238,15 +250,22 @@ def _is_frozen(file: str) -> bool:
 
 
 def _signal_all(found: State, signal: int) -> bool:
-    """Every process in the cgroup; True when there was one."""
+    """Every process in the cgroup; True when there was one.
+
+    A pidfd is taken of each, then the list is read again: who stands in both is the one that the pidfd is of,
+    or has ended. So a pid that was used again is never hit.
+    """
+    if not found.record.get("cgroup"):
+        return False
+    cgroup = cgroup_of(found)
+    held = [(pid, open_pidfd(pid)) for pid in cgroup.processes() if pid > 0]
+    members = set(cgroup.processes())
     reached = False
-    if found.record.get("cgroup"):
-        for pid in cgroup_of(found).processes():
-            try:
-                posix.kill(pid, signal)
-                reached = True
-            except ProcessLookupError:
-                continue
+    for pid, pidfd in held:
+        if pidfd >= 0:
+            if pid in members:
+                reached = send(pidfd, signal) or reached
+            posix.close(pidfd)
     return reached
 
 

@@ -53,8 +53,8 @@ def pidfd_open(pid: int) -> int:
         raise call_refused("pidfd_open", error.errno or 0, subject=str(pid)) from None
 
 
-def open_pidfd(pid: int, start_time: int) -> int:
-    """A pidfd of exactly that process, or -1 when it is gone."""
+def open_pidfd(pid: int, start_time: int = 0) -> int:
+    """A pidfd of the process, or -1 when it is gone, or was started at another time."""
     try:
         fd = pidfd_open(pid)
     except ProcessLookupError:

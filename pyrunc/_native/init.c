@@ -330,6 +330,8 @@ static void step_exec(struct init *c) {
     fail(c, PLAN_AT_LOOKUP, EINVAL, 0, NULL);
   const char **arguments = make_vector(c, 0, NULL);
   const char **environment = make_vector(c, 1, NULL);
+  if (c->home[0])
+    environment[(uint32_t)number(c, 1)] = c->home;
   prepare_exec(c);
   const char *path = c->executable[0] ? c->executable : arguments[0];
   fail(c, PLAN_AT_EXECVE, SYS(execve, path, arguments, environment), 0, path);
@@ -381,6 +383,7 @@ static void run_step(struct init *c) {
     RUN(SETGROUPS, step_setgroups);
     RUN(SETIDS, step_setids);
     RUN(UMASK, step_umask);
+    RUN(HOME, step_home);
     RUN(CHDIR, step_chdir);
     RUN(CAPABILITIES, step_capabilities);
     RUN(AMBIENT, step_ambient);
@@ -441,6 +444,7 @@ static bool maps_are_to_come(const struct plan *plan) {
 /* Called by _start with the stack as the kernel made it: argc, argv[]. */
 __attribute__((used)) _Noreturn void init_main(const long *stack) {
   char executable[PATH_SIZE];
+  char home[PATH_SIZE];
   struct init context = {.peer = -1,
                          .root = -1,
                          .proc = -1,
@@ -449,9 +453,10 @@ __attribute__((used)) _Noreturn void init_main(const long *stack) {
                          .masks = -1,
                          .parent = -1,
                          .early = true,
-                         .executable = executable};
+                         .executable = executable,
+                         .home = home};
   struct init *c = &context;
-  executable[0] = 0;
+  executable[0] = home[0] = 0;
   if (stack[0] < 2)
     sys_exit(1);
   load_plan(c, (const char *)stack[2]);

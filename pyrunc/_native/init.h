@@ -29,6 +29,7 @@ struct init {
   bool pivoted;
   bool prepared;    /* prepare_exec() was done */
   char *executable; /* PATH_SIZE bytes; LOOKUP puts the path there */
+  char *home;       /* PATH_SIZE bytes; HOME puts "HOME=..." there */
 };
 
 /* Arguments of the step that runs. The decoder has checked them. */
@@ -101,6 +102,9 @@ void step_chdir(struct init *c);
 void step_capabilities(struct init *c);
 void step_ambient(struct init *c);
 void step_no_new_privileges(struct init *c);
+
+/* init_home.c */
+void step_home(struct init *c);
 
 /* init_hook.c */
 void step_hook(struct init *c);

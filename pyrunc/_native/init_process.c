@@ -79,7 +79,8 @@ void step_time_namespace(struct init *c) {
 
 /* clone.c raised ambient capabilities to bring them over the exec of pyrunc-init; root needs none. */
 void step_become_root(struct init *c) {
-  SYS(setgroups, 0, 0); /* denied where an unprivileged user wrote the maps */
+  if (!number(c, 0))
+    SYS(setgroups, 0, 0); /* denied where an unprivileged user wrote the maps */
   must(c, SYS(setresgid, 0, 0, 0), PLAN_AT_SETGID, NULL);
   must(c, SYS(setresuid, 0, 0, 0), PLAN_AT_SETUID, NULL);
   SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);

@@ -60,8 +60,8 @@ struct plan_step {
   PLAN_STEP(TIME_NAMESPACE, "s") \
   /* stage: send MSG_STAGE, wait for MSG_GO */ \
   PLAN_STEP(SYNC, "i") \
-  /* after the id maps are written: setgroups() if allowed, gid 0, uid 0, keep capabilities */ \
-  PLAN_STEP(BECOME_ROOT, "") \
+  /* after the id maps are written: no groups if allowed (1: they stay), gid 0, uid 0, keep capabilities */ \
+  PLAN_STEP(BECOME_ROOT, "i") \
   /* bring up the loopback device */ \
   PLAN_STEP(LOOPBACK, "") \
   /* MS_* propagation: set it on the whole old tree, recursively */ \
@@ -127,6 +127,8 @@ struct plan_step {
   /* uid, gid: keeps the permitted set */ \
   PLAN_STEP(SETIDS, "ii") \
   PLAN_STEP(UMASK, "i") \
+  /* uid: EXEC adds HOME, from the container's /etc/passwd */ \
+  PLAN_STEP(HOME, "i") \
   /* path, flags (1: create it when missing): chdir, and be sure to be inside the root */ \
   PLAN_STEP(CHDIR, "si") \
   /* effective, permitted, inheritable masks */ \

@@ -58,8 +58,11 @@ class Cgroup:
         """Change limits; what is absent or zero stays, devices stay."""
         raise NotImplementedError
 
-    def join_files(self) -> list[str]:
-        """Whoever writes "0" to each of them is in the cgroup."""
+    def join_files(self, below: dict[str, str] | None = None) -> list[str]:
+        """Whoever writes "0" to each of them is in the cgroup.
+
+        below: controller ("" for every one) to the path ("/a/b") of an existing cgroup inside this one.
+        """
         raise NotImplementedError
 
     def clone_fd(self) -> int:

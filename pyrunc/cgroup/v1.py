@@ -93,13 +93,30 @@ class LegacyCgroup(base.Cgroup):
         changed = {key: value for key, value in resources.items() if key != "devices"}
         limits_v1.apply(changed, self.paths(), self._made_directories(), update=True)
 
-    def join_files(self) -> list[str]:
+    def join_files(self, below: dict[str, str] | None = None) -> list[str]:
         # "tasks" moves one thread and takes no global lock, unlike cgroup.procs.
-        return [f"{place.mountpoint}{self.path}/tasks" for place in self.places]
+        if not below:
+            return [f"{place.mountpoint}{self.path}/tasks" for place in self.places]
+        found = [place.mountpoint + self.path + self._sub_path(place, below) for place in self.places]
+        for directory in found:
+            if not files.exists(directory):
+                raise base.cannot_join(directory, errno.ENOENT)
+        return [directory + "/tasks" for directory in found]
 
     def refuse_occupied(self) -> None:
         if not all(place.made for place in self.places):
             super().refuse_occupied()
+
+    def _sub_path(self, place: Place, below: dict[str, str]) -> str:
+        known = self.paths()
+        for controller in below:
+            if controller and controller not in known and f"name={controller}" not in known:
+                raise files.unavailable(controller, "--cgroup")
+        for controller in place.controllers:
+            name = controller.removeprefix("name=")
+            if name in below:
+                return below[name]
+        return below.get("", "")
 
     def _main(self) -> str:
         """The directory whose processes count as the container's."""

@@ -68,8 +68,18 @@ class UnifiedCgroup(base.Cgroup):
         limits_v2.refuse_impossible(resources)
         limits_v2.apply(self.directory, resources, update=True)
 
-    def join_files(self) -> list[str]:
-        return [self.directory + "/cgroup.procs"]
+    def join_files(self, below: dict[str, str] | None = None) -> list[str]:
+        for controller in below or {}:
+            if controller:
+                raise files.failure(
+                    f"cgroup v2 has one hierarchy: {controller} has no cgroup of its own",
+                    controller,
+                    hint="give --cgroup PATH, without a controller",
+                )
+        directory = self.directory + (below or {}).get("", "")
+        if below and not files.exists(directory):
+            raise base.cannot_join(directory, errno.ENOENT)
+        return [directory + "/cgroup.procs"]
 
     def clone_fd(self) -> int:
         if self._no_clone:

@@ -103,6 +103,7 @@ GLOBALS = (
 
 _BUNDLE = Option("bundle", "b", "value", "directory that holds config.json", "DIR", ".")
 _CONSOLE = Option("console-socket", "", "value", "unix socket that receives the terminal's master", "PATH")
+_PIDFD = Option("pidfd-socket", "", "value", "unix socket that receives a pidfd of the process", "PATH")
 _PID_FILE = Option("pid-file", "", "value", "write the process id to FILE", "FILE")
 _PRESERVE = Option("preserve-fds", "", "int", "pass on file descriptors 3 to 2+N", "N", 0)
 _DETACH = Option("detach", "d", "flag", "do not wait for the process")
@@ -115,6 +116,7 @@ _TRACE = Option("trace", "", "value", "write a timeline of every step, for Perfe
 _CREATE = (
     _BUNDLE,
     _CONSOLE,
+    _PIDFD,
     _PID_FILE,
     Option("no-pivot", "", "flag", "do not use pivot_root (for a rootfs on a ramdisk)"),
     Option("no-new-keyring", "", "flag", "keep the caller's session keyring"),
@@ -171,8 +173,9 @@ _VERBS = (
             Option("process-label", "", "value", "SELinux label", "LABEL"),
             _PID_FILE,
             _CONSOLE,
+            _PIDFD,
             _PRESERVE,
-            Option("cgroup", "", "value", "sub-cgroup to join", "[CONTROLLER:]PATH"),
+            Option("cgroup", "", "list", "sub-cgroup to join", "[CONTROLLER[,...]:]PATH"),
             Option("ignore-paused", "", "flag", "also enter a paused container"),
             Option("no-subreaper", "", "flag", "accepted for compatibility"),
             _TRACE,

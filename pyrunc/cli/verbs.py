@@ -30,6 +30,7 @@ def _creation(parsed: Parsed) -> dict[str, Any]:
     options = parsed.options
     return {
         "console_socket": options["console_socket"],
+        "pidfd_socket": options["pidfd_socket"],
         "pid_file": options["pid_file"] and absolute(options["pid_file"]),
         "no_pivot": options["no_pivot"],
         "new_keyring": not options["no_new_keyring"],
@@ -132,6 +133,7 @@ def exec_(root: str, parsed: Parsed) -> int:
         apparmor=options["apparmor"],
         process_label=options["process_label"],
         cgroup=options["cgroup"],
+        pidfd_socket=options["pidfd_socket"],
         ignore_paused=options["ignore_paused"],
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyrunc.plan import FD_INIT, Plan, opcodes
 from pyrunc.plan.namespaces import join_cgroups
-from pyrunc.plan.process import before_start, console, execute, working_directory
+from pyrunc.plan.process import before_start, console, execute, keeps_groups, working_directory
 from pyrunc.vocabulary.namespaces import CLONE_NEWUSER, NAMESPACES
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ def compile_exec(spec: Spec, process: Object, host: Host) -> Plan:
         plan.forks = True
     plan.add(opcodes.SETSID)
     if flags & CLONE_NEWUSER:
-        plan.add(opcodes.BECOME_ROOT)
+        plan.add(opcodes.BECOME_ROOT, int(keeps_groups(spec)))
     if host.new_keyring:
         plan.add(opcodes.KEYRING, f"_ses.{host.id}")
     console(plan, process, bind=0)

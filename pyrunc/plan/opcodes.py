@@ -42,14 +42,15 @@ BOUNDING = 37
 SETGROUPS = 38
 SETIDS = 39
 UMASK = 40
-CHDIR = 41
-CAPABILITIES = 42
-AMBIENT = 43
-NO_NEW_PRIVILEGES = 44
-LOOKUP = 45
-GATE = 46
-SECCOMP = 47
-EXEC = 48
+HOME = 41
+CHDIR = 42
+CAPABILITIES = 43
+AMBIENT = 44
+NO_NEW_PRIVILEGES = 45
+LOOKUP = 46
+GATE = 47
+SECCOMP = 48
+EXEC = 49
 
 MAGIC = 5641972821173564025
 VERSION = 1
@@ -152,14 +153,15 @@ NAMES: dict[int, str] = {
     38: "SETGROUPS",
     39: "SETIDS",
     40: "UMASK",
-    41: "CHDIR",
-    42: "CAPABILITIES",
-    43: "AMBIENT",
-    44: "NO_NEW_PRIVILEGES",
-    45: "LOOKUP",
-    46: "GATE",
-    47: "SECCOMP",
-    48: "EXEC",
+    41: "HOME",
+    42: "CHDIR",
+    43: "CAPABILITIES",
+    44: "AMBIENT",
+    45: "NO_NEW_PRIVILEGES",
+    46: "LOOKUP",
+    47: "GATE",
+    48: "SECCOMP",
+    49: "EXEC",
 }
 
 SIGNATURES: dict[int, str] = {
@@ -169,7 +171,7 @@ SIGNATURES: dict[int, str] = {
     4: "i",
     5: "s",
     6: "i",
-    7: "",
+    7: "i",
     8: "",
     9: "i",
     10: "fs",
@@ -203,12 +205,13 @@ SIGNATURES: dict[int, str] = {
     38: "b",
     39: "ii",
     40: "i",
-    41: "si",
-    42: "iii",
-    43: "i",
-    44: "",
-    45: "ss",
-    46: "",
-    47: "bi",
-    48: "vv",
+    41: "i",
+    42: "si",
+    43: "iii",
+    44: "i",
+    45: "",
+    46: "ss",
+    47: "",
+    48: "bi",
+    49: "vv",
 }

@@ -85,12 +85,14 @@ def before_start(plan: Plan, process: Object, spec: Spec, host: Host) -> None:
     capabilities = Capabilities(process)
     plan.warnings += capabilities.unknown
     plan.add(opcodes.BOUNDING, capabilities.bounding, path=process.at("capabilities.bounding"))
-    groups = user.numbers("additionalGids", 0, ID_MAX)
-    packed = _struct.pack(f"<{len(groups)}I", *groups)
-    plan.add(opcodes.SETGROUPS, packed, path=user.at("additionalGids"))
-    plan.add(
-        opcodes.SETIDS, user.number("uid", 0, 0, ID_MAX), user.number("gid", 0, 0, ID_MAX), path=user.path
-    )
+    uid, gid = user.number("uid", 0, 0, ID_MAX), user.number("gid", 0, 0, ID_MAX)
+    if not keeps_groups(spec):
+        groups = user.numbers("additionalGids", 0, ID_MAX)
+        packed = _struct.pack(f"<{len(groups)}I", *groups)
+        plan.add(opcodes.SETGROUPS, packed, path=user.at("additionalGids"))
+    if not any(entry.startswith("HOME=") for entry in process.texts("env")):
+        plan.add(opcodes.HOME, uid, path=process.at("env"))
+    plan.add(opcodes.SETIDS, uid, gid, path=user.path)
     if "umask" in user:
         plan.add(opcodes.UMASK, user.number("umask", 0, 0, 0o777), path=user.at("umask"))
     # Without no_new_privs a filter can only be loaded with CAP_SYS_ADMIN, so that stays until then.
@@ -102,6 +104,11 @@ def before_start(plan: Plan, process: Object, spec: Spec, host: Host) -> None:
     if not arguments:
         raise process.refuse("args", "empty")
     plan.add(opcodes.LOOKUP, arguments[0], search_path(process), path=process.at("args"))
+
+
+def keeps_groups(spec: Spec) -> bool:
+    """Whether the caller's supplementary groups stay, as Podman's `--group-add keep-groups` wants it."""
+    return spec.mapping("annotations").get("run.oci.keep_original_groups") == "1"
 
 
 def execute(plan: Plan, process: Object, host: Host) -> None:

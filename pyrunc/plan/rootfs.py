@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.plan import FD_TREE_RECURSIVE, opcodes
+from pyrunc.plan.process import keeps_groups
 from pyrunc.vocabulary.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 from pyrunc.vocabulary.namespaces import CLONE_NEWNS, CLONE_NEWUSER
 
@@ -44,7 +45,7 @@ def old_tree(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None
         tree = plan.fd(FD_TREE_RECURSIVE, host.rootfs, "root.path")
     plan.add(opcodes.ROOTFS, tree, host.rootfs, path="root.path")
     if namespaces.has(CLONE_NEWUSER):
-        plan.add(opcodes.BECOME_ROOT, path="linux.uidMappings")
+        plan.add(opcodes.BECOME_ROOT, int(keeps_groups(spec)), path="linux.uidMappings")
 
 
 def pivot(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None:

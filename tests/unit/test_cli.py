@@ -200,6 +200,7 @@ def test_create(calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             (f"{tmp_path}/s", "c", str(tmp_path)),
             {
                 "console_socket": "",
+                "pidfd_socket": "",
                 "pid_file": f"{tmp_path}/p",
                 "no_pivot": False,
                 "new_keyring": False,

@@ -1,0 +1,67 @@
+"""Descriptors between pyrunc and its caller: sockets that get one, and those that a container keeps."""
+
+from __future__ import annotations
+
+import _socket
+import _struct
+import posix
+
+from pyrunc.errors import Error
+
+_FIRST = 3
+
+
+def connect_console(path: str) -> int:
+    """The caller's socket for the terminal's master, connected. Raises Error."""
+    return _connect(path, "console", "terminal").detach()
+
+
+def send_pidfd(path: str, pidfd: int, kind: bytes) -> None:
+    """Send a pidfd to whoever listens at ``path``; ``kind``: b"standard", or b"setns" from exec."""
+    connection = _connect(path, "pidfd", "pidfd")
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _struct.pack("i", pidfd))]
+    try:
+        connection.sendmsg([kind], rights, _socket.MSG_NOSIGNAL)
+    except OSError as error:
+        raise _unreachable(path, "pidfd", "pidfd", "sendmsg", error) from None
+    finally:
+        connection.close()
+
+
+def check_preserved(count: int) -> None:
+    """Raise Error unless descriptors 3 to 2+count are open."""
+    for fd in range(_FIRST, _FIRST + count):
+        try:
+            posix.fstat(fd)
+        except OSError as error:
+            raise Error(
+                f"file descriptor {fd} is to be passed on, but it is not open",
+                code="preserve-fds",
+                step="descriptors",
+                syscall="fstat",
+                subject=str(fd),
+                errno=error.errno or 0,
+                hint="--preserve-fds N and LISTEN_FDS count from descriptor 3, without a gap",
+            ) from None
+
+
+def _connect(path: str, what: str, step: str) -> _socket.socket:
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.connect(path)
+    except OSError as error:
+        connection.close()
+        raise _unreachable(path, what, step, "connect", error) from None
+    return connection
+
+
+def _unreachable(path: str, what: str, step: str, syscall: str, error: OSError) -> Error:
+    return Error(
+        f"the {what} socket {path} can't be connected",
+        code="console-socket" if what == "console" else "pidfd-socket",
+        step=step,
+        syscall=syscall,
+        subject=path,
+        errno=error.errno or 0,
+        hint=f"somebody has to listen there before: --{what}-socket",
+    )
