@@ -166,7 +166,8 @@ COLD = (
     "pyrunc.cli.features", "pyrunc.vocabulary.annotations",
     "pyrunc.explain", "pyrunc.explain.executable", "pyrunc.explain.causes", "pyrunc.explain.remedies",
     "pyrunc.explain.host", "pyrunc.explain.death", "pyrunc.explain.pages",
-    "pyrunc.host", "pyrunc.trace", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
+    "pyrunc.host", "pyrunc.doctor", "pyrunc.cli.diagnosis",
+    "pyrunc.trace", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
 )  # fmt: skip
 
 

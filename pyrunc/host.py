@@ -18,12 +18,6 @@ def text_of(path: str) -> str:
         return ""
 
 
-def kernel() -> tuple[int, int]:
-    """Major and minor version of the running kernel."""
-    numbers = os.uname().release.split("-")[0].split(".")
-    return int(numbers[0]), int(numbers[1])
-
-
 def namespaces() -> list[str]:
     """The kinds that this kernel has, by the words of the specification."""
     return [kind for kind, file in NAMESPACE_FILES.items() if os.path.exists(f"/proc/self/ns/{file}")]
@@ -63,8 +57,3 @@ def apparmor() -> bool:
 
 def selinux() -> bool:
     return os.path.exists("/sys/fs/selinux/enforce")
-
-
-def resctrl() -> bool:
-    """Whether Intel RDT (or the like of AMD and Arm) is mounted."""
-    return os.path.exists("/sys/fs/resctrl/schemata")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 # Verbs that need no directory for the state of containers.
-_STATELESS = ("snapshot", "explain", "spec", "validate", "plan")
+_STATELESS = ("snapshot", "explain", "spec", "validate", "plan", "doctor")
 
 
 def main(argv: list[str]) -> NoReturn:

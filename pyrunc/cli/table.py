@@ -208,6 +208,7 @@ _VERBS = (
         1,
         (_JSON, Option("no-pivot", "", "flag", "as with create --no-pivot")),
     ),
+    Verb("doctor", "say what this host can do, and how to get what it can't", "", 0, 0, (_JSON,)),
     Verb("pause", "suspend all processes of a container", "ID", 1, 1),
     Verb("resume", "resume a paused container", "ID", 1, 1),
     Verb(

@@ -262,6 +262,13 @@ def features(root: str, parsed: Parsed) -> int:
     return _output(json_text.dump(document(), "  ") + "\n")
 
 
+def doctor(root: str, parsed: Parsed) -> int:
+    from pyrunc.cli import diagnosis
+
+    text, able = diagnosis.doctor(parsed.options["json"])
+    return _output(text) if able else _output(text) or 1
+
+
 def version() -> int:
     """Prints the version; Docker reads the text after "version" and after "commit:"."""
     from pyrunc.version import __version__
@@ -301,5 +308,6 @@ VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "snapshot": snapshot,
     "validate": validate,
     "plan": plan,
+    "doctor": doctor,
     "explain": explain,
 }
