@@ -234,7 +234,7 @@ _process = (
         ),
         "execCPUAffinity": ({"initial": formats.cpuList, "final": formats.cpuList}, (), None),
     },
-    ("cwd", "user"),
+    ("cwd",),
     None,
 )
 PROCESS = _process

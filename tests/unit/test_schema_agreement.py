@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import configurations
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from unit.test_opcodes import load_build
 
 from pyrunc import accept, validate
+from pyrunc.creation import read_config
+from pyrunc.errors import ConfigError
 from pyrunc.json_places import path_text
 from pyrunc.plan import Host
 from pyrunc.plan.container import compile_container
@@ -87,10 +90,15 @@ MUTANTS = list(dict.fromkeys(leaves(SCHEMA, EVERYTHING)))
 
 
 @pytest.mark.parametrize("where", MUTANTS, ids=path_text)
-def test_a_value_of_the_wrong_type_is_refused_with_its_path(where: configurations.Where) -> None:
+def test_create_refuses_a_value_of_the_wrong_type_with_its_path(
+    where: configurations.Where, tmp_path: Path
+) -> None:
     mutant = replaced(EVERYTHING, where, wrong(at(EVERYTHING, where)))
-    assert path_text(where) in faults(mutant)
-    assert not accepted(mutant)
+    (tmp_path / "rootfs").mkdir()
+    (tmp_path / "config.json").write_text(json.dumps(mutant))
+    with pytest.raises(ConfigError) as refused:
+        read_config(str(tmp_path))  # the first thing that create does
+    assert path_text(where) in [fault.path for fault in refused.value.faults]
 
 
 def required(node: Any, value: Any, where: configurations.Where = ()) -> list[configurations.Where]:

@@ -164,6 +164,7 @@ def test_fault(document: Any, path: str) -> None:
         config(unknown=1, linux={"unknown": {"a": None}}),
         config(ociVersion="1.99.0-rc.1+x"),
         config(process=None, hostname=None),
+        without(process(), "process", "user"),  # root, as runc has it
         config(windows={"x": "\0"}),
         {**linux("uts"), "hostname": "h"},
         process(capabilities={"bounding": ["CAP_UNKNOWN"]}, env=["no-equals"]),
