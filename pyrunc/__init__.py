@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         run,
         start,
         state,
+        stats,
+        update,
     )
 
 __all__ = [
@@ -57,6 +59,8 @@ __all__ = [
     "run",
     "start",
     "state",
+    "stats",
+    "update",
 ]
 
 

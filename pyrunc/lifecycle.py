@@ -190,6 +190,23 @@ def resume(root: str, id: str) -> None:
     found.close()
 
 
+def update(
+    root: str, id: str, resources: dict[str, Any], *, l3_cache_schema: str = "", mem_bw_schema: str = ""
+) -> None:
+    """Change limits; ``resources`` has the form of linux.resources, and only what is given is changed."""
+    from pyrunc.updating import update_container
+
+    update_container(root, id, resources, l3_cache_schema, mem_bw_schema)
+
+
+def stats(root: str, id: str) -> dict[str, Any]:
+    """The statistics of a running container, as `events --stats` prints them under "data"."""
+    from pyrunc import events
+
+    found: dict[str, Any] = events.stats(root, id)["data"]
+    return found
+
+
 def processes(root: str, id: str) -> list[int]:
     """The pids, of our pid namespace, of all processes in the container's cgroup."""
     found = states.load(root, id)
@@ -292,4 +309,6 @@ __all__ = [
     "run",
     "start",
     "state",
+    "stats",
+    "update",
 ]

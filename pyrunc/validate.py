@@ -47,6 +47,11 @@ def process_faults(text: bytes) -> list[Fault]:
     return _faults(text, "", "process", False)
 
 
+def resources_faults(text: bytes) -> list[Fault]:
+    """All faults of a resources object, as ``update --resources`` takes it."""
+    return _faults(text, "", "resources", False)
+
+
 class _NotJson(Exception):
     """A constant that Python takes and JSON does not know."""
 
@@ -75,7 +80,9 @@ def _faults(text: bytes, bundle: str, part: str, warnings: bool) -> list[Fault]:
 
 
 def _prose_faults(document: dict[str, Any], bundle: str, part: str) -> list[Found]:
-    if part:
+    if part == "resources":
+        found = chain(rules.resources(document))
+    elif part:
         found = chain(rules.process(document), rules.text(document, ()))
     else:
         texts = (rules.text(document.get(name), (name,)) for name in rules.READ)

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.cgroup.oom import OomWatch
+
     Resources = dict[str, Any]
     Record = dict[str, object]
 
@@ -68,6 +70,14 @@ class Cgroup:
     def clone_fd(self) -> int:
         """Directory fd for CLONE_INTO_CGROUP; -1: use ``join_files``."""
         return -1
+
+    def stats(self) -> dict[str, Any]:
+        """What `events` prints as "data"."""
+        raise NotImplementedError
+
+    def watch_oom(self) -> OomWatch:
+        """Tells of kills for want of memory; its fd is -1 where there's nothing to watch."""
+        raise NotImplementedError
 
     def processes(self) -> list[int]:
         """Processes in the cgroup and below it."""

@@ -9,7 +9,10 @@ from pyrunc.cgroup import base, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyrunc.cgroup.base import Record, Resources
+    from pyrunc.cgroup.oom import OomWatch
 
 
 class Place:
@@ -117,6 +120,17 @@ class LegacyCgroup(base.Cgroup):
             if name in below:
                 return below[name]
         return below.get("", "")
+
+    def stats(self) -> dict[str, Any]:
+        from pyrunc.cgroup import stats_v1
+
+        return stats_v1.read(self.paths())
+
+    def watch_oom(self) -> OomWatch:
+        from pyrunc.cgroup import oom
+
+        directory = self.paths().get("memory")
+        return oom.LegacyWatch(directory) if directory else oom.OomWatch()
 
     def _main(self) -> str:
         """The directory whose processes count as the container's."""

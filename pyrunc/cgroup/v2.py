@@ -10,7 +10,10 @@ from pyrunc.cgroup import base, files, limits_v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyrunc.cgroup.base import Record, Resources
+    from pyrunc.cgroup.oom import OomWatch
 
 _WRITE = posix.O_WRONLY | posix.O_CLOEXEC
 
@@ -88,6 +91,17 @@ class UnifiedCgroup(base.Cgroup):
             return posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         except OSError as e:
             raise base.cannot_join(self.directory + "/", e.errno or 0) from None
+
+    def stats(self) -> dict[str, Any]:
+        from pyrunc.cgroup import stats_v2
+
+        return stats_v2.read(self.directory)
+
+    def watch_oom(self) -> OomWatch:
+        from pyrunc.cgroup import oom
+
+        available = files.exists(self.directory + "/memory.events")
+        return oom.UnifiedWatch(self.directory) if available else oom.OomWatch()
 
     def processes(self) -> list[int]:
         return files.tree_pids(self.directory)

@@ -139,10 +139,10 @@ def exec_(root: str, parsed: Parsed) -> int:
 
 
 def _read(path: str) -> bytes:
-    """All of a file. Raises Error."""
+    """All of a file, of standard input for "-". Raises Error."""
     parts: list[bytes] = []
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        fd = posix.dup(0) if path == "-" else posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
         try:
             while part := posix.read(fd, 65536):
                 parts.append(part)
@@ -167,6 +167,26 @@ def resume(root: str, parsed: Parsed) -> int:
 
     lifecycle.resume(root, id)
     return 0
+
+
+def update(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc import lifecycle
+    from pyrunc.cli import limits
+
+    options = parsed.options
+    file = options["resources"]
+    resources = limits.from_text(_read(file)) if file else limits.from_options(options)
+    schemata = {key: options[key] for key in ("l3_cache_schema", "mem_bw_schema")}
+    lifecycle.update(root, id, resources, **schemata)
+    return 0
+
+
+def events(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc.cli import watching
+
+    return watching.print_events(root, id, parsed.options)
 
 
 def list_(root: str, parsed: Parsed) -> int:
@@ -304,6 +324,8 @@ VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "list": list_,
     "pause": pause,
     "resume": resume,
+    "update": update,
+    "events": events,
     "ps": ps,
     "snapshot": snapshot,
     "validate": validate,
