@@ -31,6 +31,10 @@ CAPABILITY_SETS = ("bounding", "effective", "permitted", "inheritable", "ambient
 DEFAULT_CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 
 
+# For tests of what only pyrunc has: its own verbs, its library, its budgets.
+pyrunc_only = pytest.mark.skipif("pyrunc" not in Path(PROGRAM).name, reason="only pyrunc has it")
+
+
 def peers_differ(*runtimes: str, why: str) -> None:
     """Skip the test on the named runtimes, which do not do what it asks for."""
     if Path(PROGRAM).name in runtimes:
@@ -296,8 +300,15 @@ def own(id_: str) -> str:
 def cgroups_of(id_: str) -> list[Path]:
     """Every cgroup directory, in any hierarchy, with the id in its path; innermost first."""
     own(id_)
-    found = [Path(top) for top, _, _ in os.walk(CGROUPS) if id_ in top]
+    found = [Path(top) for hierarchy in hierarchies() for top, _, _ in os.walk(hierarchy) if id_ in top]
     return sorted(found, key=lambda path: -len(path.parts))
+
+
+def hierarchies() -> list[str]:
+    """Where cgroups are mounted. (What else is below /sys/fs/cgroup may look like it and is none.)"""
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    points = {fields[4] for fields in mounts if fields[fields.index("-") + 1].startswith("cgroup")}
+    return sorted(point for point in points if os.path.exists(f"{point}/cgroup.procs"))
 
 
 def emptied(id_: str) -> bool:

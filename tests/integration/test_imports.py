@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from tests.import_budget import check, loaded
-from tests.integration.harness import PROGRAM, Runtime
+from tests.integration.harness import Runtime, pyrunc_only
 
-pytestmark = pytest.mark.skipif("pyrunc" not in Path(PROGRAM).name, reason="the budget is pyrunc's")
+pytestmark = pyrunc_only
 
 
 def test_a_whole_life(runtime: Runtime) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import PROGRAM, Runtime
+from tests.integration.harness import Runtime, pyrunc_only
 
 BUDGET = 450
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace"),
-    pytest.mark.skipif("pyrunc" not in Path(PROGRAM).name, reason="the budget is pyrunc's"),
+    pyrunc_only,
 ]
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.harness import PROGRAM
+from tests.integration.harness import PROGRAM, pyrunc_only
+
+pytestmark = pyrunc_only
 
 
 def run(*argv: str, **more: Any) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -183,13 +184,14 @@ def test_deep_json_is_no_crash(installed: Installed, tmp_path: Path) -> None:
 
 def test_an_ignored_interrupt_stays_ignored(installed: Installed) -> None:
     installed.make()
-    for ignored, expected in ((True, "ignored"), (False, "caught")):
-        fifo = installed.prefix / f"log-{expected}"
+    for disposition in (signal.SIG_IGN, signal.SIG_DFL):
+        ignored = disposition == signal.SIG_IGN
+        fifo = installed.prefix / f"log-{ignored}"
         os.mkfifo(fifo)
         process = subprocess.Popen(
             [installed.launcher, "--log", fifo, "--version"],
             stdout=subprocess.DEVNULL,
-            preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None,
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, disposition),
         )
         try:
             installed._settled(process.pid)
