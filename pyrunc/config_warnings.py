@@ -35,6 +35,11 @@ def config_warnings(document: Any, schema: dict[str, Any], part: str = "") -> It
         yield from _process(process, () if part else ("process",))
     if part:
         return
+    if "linux" not in document:
+        for platform in _FOREIGN[""]:
+            if document.get(platform):
+                message = "is for another platform, and is ignored: pyrunc makes containers of Linux"
+                yield (platform,), message, ""
     if str(document.get("ociVersion")).startswith("0."):
         yield ("ociVersion",), "is from before version 1.0.0 and is read as 1.0.0", ""
     mounts = document.get("mounts")

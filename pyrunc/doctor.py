@@ -13,7 +13,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 from pyrunc.explain.host import Host
-from pyrunc.vocabulary.capabilities import CAPABILITIES
 from pyrunc.vocabulary.namespaces import NAMESPACE_FILES
 
 OK, LIMITED, MISSING = "ok", "limited", "missing"
@@ -73,15 +72,15 @@ def privileges(host: Host) -> Iterator[Finding]:
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     if host.in_user_namespace:
         who += " in a user namespace"
-    mask = int(host.status("CapEff") or "0", 16)
-    missing = [name for name in _NEEDED if not mask >> CAPABILITIES[name] & 1]
+    have = host.capabilities("CapEff")
+    missing = [name for name in _NEEDED if name not in have]
     if os.geteuid() != 0:
         remedy = "containers need a user namespace; for others run pyrunc as root"
         yield Finding("privileges", LIMITED, who, remedy)
     elif missing:
         remedy = "give them to the service or the outer container that pyrunc runs in"
         yield Finding("privileges", LIMITED, f"{who} without {', '.join(missing)}", remedy)
-    elif not mask >> CAPABILITIES["CAP_SYS_RESOURCE"] & 1:
+    elif "CAP_SYS_RESOURCE" not in have:
         text = f"{who} without CAP_SYS_RESOURCE: hard limits can't be raised, oom_score_adj not lowered"
         yield Finding("privileges", LIMITED, text, "give it to the service or the outer container of pyrunc")
     else:
@@ -90,9 +89,7 @@ def privileges(host: Host) -> Iterator[Finding]:
 
 def namespaces(host: Host) -> Iterator[Finding]:
     """config-linux.md, Namespaces."""
-    there = [
-        kind for kind, file in NAMESPACE_FILES.items() if os.path.lexists(f"{host.root}/proc/self/ns/{file}")
-    ]
+    there = host.namespaces()
     missing = [kind for kind in NAMESPACE_FILES if kind not in there]
     if missing:
         remedy = "boot a kernel with CONFIG_NAMESPACES and an option for each of them"
@@ -194,9 +191,9 @@ def seccomp(host: Host) -> Iterator[Finding]:
 def security_modules(host: Host) -> Iterator[Finding]:
     """process.apparmorProfile and process.selinuxLabel are errors where the module is not enabled."""
     names = []
-    if host.text("/sys/module/apparmor/parameters/enabled") == "Y":
+    if host.apparmor:
         names.append("AppArmor")
-    if host.text("/sys/fs/selinux/enforce"):
+    if host.selinux:
         names.append("SELinux")
     if names:
         yield Finding("security modules", OK, ", ".join(names))

@@ -10,9 +10,9 @@ import resource
 from typing import TYPE_CHECKING, Any
 
 from pyrunc import cgroup as cgroups
-from pyrunc import host
 from pyrunc.creation import config_error, host_of, read_config
 from pyrunc.errors import Error
+from pyrunc.explain.host import Host
 from pyrunc.plan import FD_TREE, FD_TREE_RECURSIVE, opcodes
 from pyrunc.plan.container import compile_container
 from pyrunc.spec import Refused
@@ -64,6 +64,7 @@ def preview(bundle: str, id: str = "ID", no_pivot: bool = False) -> Preview:
     spec = read_config(bundle)
     cgroup = cgroups.make(spec.linux.text("cgroupsPath") or None, id)
     here = host_of(id, spec, cgroup, no_pivot, True)
+    host = Host()
     problems: dict[int, str] = {}
     if "seccomp" in spec.linux:
         here.seccomp, problems[opcodes.SECCOMP] = _filter(spec)
@@ -71,14 +72,14 @@ def preview(bundle: str, id: str = "ID", no_pivot: bool = False) -> Preview:
         plan = compile_container(spec, here)
     except Refused as refused:
         raise config_error(spec.source, bundle, refused) from None
-    items = list(_before(spec, cgroup, plan))
+    items = list(_before(spec, cgroup, plan, host))
     for step in plan.steps:
-        problem = problems.get(step.op, "") or cannot(plan, step)
+        problem = problems.get(step.op, "") or cannot(plan, step, host)
         items.append(Item("init", step.name, arguments(plan, step), step.path, problem))
         if step.op == opcodes.SYNC and step.arguments[0] == opcodes.STAGE_CREATE_RUNTIME:
             items += _hooks(spec, "prestart", "createRuntime")
         elif step.op == opcodes.GATE:
-            items += _at_gate(spec)
+            items += _at_gate(spec, host)
     items += _hooks(spec, "poststart")
     return Preview(items, plan.warnings)
 
@@ -94,7 +95,7 @@ def _filter(spec: Spec) -> tuple[Any, str]:
         return seccomp.Filter(b"", 0, False), error.message
 
 
-def _before(spec: Spec, cgroup: Cgroup, plan: Plan) -> Iterator[Item]:
+def _before(spec: Spec, cgroup: Cgroup, plan: Plan, host: Host) -> Iterator[Item]:
     """What the runtime does before init's first step."""
     for controllers, mountpoint, path in cgroup.mounts():
         shown: dict[str, Value] = {"directory": mountpoint + path}
@@ -115,7 +116,7 @@ def _before(spec: Spec, cgroup: Cgroup, plan: Plan) -> Iterator[Item]:
                 shown["mapped"] = "recursively" if request.id_maps[2] else "yes"
             yield Item("runtime", "open_tree", shown, request.path, missing)
     new = [kind for kind, flag in NAMESPACES.items() if plan.clone_flags & flag]
-    problem = _no_namespaces(new)
+    problem = _no_namespaces(new, host)
     yield Item("runtime", "clone3", {"namespaces": new} if new else {}, "linux.namespaces", problem)
 
 
@@ -162,10 +163,10 @@ def _hooks(spec: Spec, *kinds: str) -> Iterator[Item]:
             yield Item("runtime", f"{kind} hook", shown, hook.path, _not_executable(hook.text("path")))
 
 
-def _at_gate(spec: Spec) -> Iterator[Item]:
+def _at_gate(spec: Spec, host: Host) -> Iterator[Item]:
     if "oomScoreAdj" in spec.process:
         score = spec.process.number("oomScoreAdj", 0, -1000, 1000)
-        current = int(host.text_of("/proc/self/oom_score_adj") or 0)
+        current = int(host.text("/proc/self/oom_score_adj") or 0)
         problem = ""
         if score < current and "CAP_SYS_RESOURCE" not in host.capabilities("CapEff"):
             problem = f"lowering it below {current} needs CAP_SYS_RESOURCE"
@@ -173,47 +174,46 @@ def _at_gate(spec: Spec) -> Iterator[Item]:
     yield Item("runtime", "created", {"then": "wait for start"}, "")
 
 
-def cannot(plan: Plan, step: Step) -> str:
+def cannot(plan: Plan, step: Step, host: Host) -> str:
     """Why this host can't take a step of init; "" if nothing speaks against it."""
     op, given = step.op, step.arguments
     if op == opcodes.MOUNT:
         kind = str(given[0])
-        known = kind in host.filesystems() or kind.replace("-", "_") in host.modules()
-        return "" if known else f"this kernel has no file system {kind}"
+        return "" if host.knows_file_system(kind) else f"this kernel has no file system {kind}"
     if op == opcodes.BIND and given[6]:
         source = str(given[6])
         return "" if os.path.exists(source) else f"{source} does not exist"
     if op == opcodes.UNSHARE:
-        return _no_namespaces([kind for kind, flag in NAMESPACES.items() if int(str(given[0])) & flag])
+        return _no_namespaces([kind for kind, flag in NAMESPACES.items() if int(str(given[0])) & flag], host)
     if op == opcodes.TIME_NAMESPACE:
-        return _no_namespaces(["time"])
+        return _no_namespaces(["time"], host)
     if op == opcodes.HOOK and step.path.startswith("hooks.createContainer"):
         return _not_executable(str(given[0]))
     if op == opcodes.SYSCTL:
         file = "/proc/sys/" + str(given[0])
-        return "" if os.path.exists(file) else f"this kernel has no {file}"
+        return "" if os.path.exists(host.root + file) else f"this kernel has no {file}"
     if op == opcodes.PROC_WRITE:
-        if "apparmor" in str(given[0]) and not host.apparmor():
+        if "apparmor" in str(given[0]) and not host.apparmor:
             return "AppArmor is not enabled on this host"
-        if given[0] == "attr/exec" and not host.selinux():
+        if given[0] == "attr/exec" and not host.selinux:
             return "SELinux is not enabled on this host"
     if op == opcodes.RLIMIT:
-        return _rlimit(int(str(given[0])), int(str(given[2])))
+        return _rlimit(int(str(given[0])), int(str(given[2])), host)
     if op == opcodes.BOUNDING:
         wanted = arguments(plan, step).get("capabilities", [])
         have = host.capabilities("CapBnd")
         missing = [name for name in wanted if name not in have] if isinstance(wanted, list) else []
         return f"not in the caller's own bounding set: {', '.join(missing)}" if missing else ""
-    if op == opcodes.SECCOMP and not host.status_of_self("Seccomp"):
+    if op == opcodes.SECCOMP and not host.status("Seccomp"):
         return "this kernel has no seccomp"
     return ""
 
 
-def _no_namespaces(kinds: list[str]) -> str:
+def _no_namespaces(kinds: list[str], host: Host) -> str:
     missing = [kind for kind in kinds if kind not in host.namespaces()]
     if missing:
         return f"this kernel has no {', '.join(missing)} namespaces"
-    if "user" in kinds and host.text_of("/proc/sys/user/max_user_namespaces") == "0":
+    if "user" in kinds and host.is_zero("/proc/sys/user/max_user_namespaces"):
         return "user namespaces are turned off: /proc/sys/user/max_user_namespaces is 0"
     return ""
 
@@ -222,7 +222,7 @@ def _not_executable(path: str) -> str:
     return "" if os.access(path, os.X_OK) else f"{path} is no executable file of this host"
 
 
-def _rlimit(number: int, hard: int) -> str:
+def _rlimit(number: int, hard: int, host: Host) -> str:
     current = resource.getrlimit(number)[1]
     raised = current != resource.RLIM_INFINITY and hard > current
     if raised and "CAP_SYS_RESOURCE" not in host.capabilities("CapEff"):

@@ -69,6 +69,43 @@ class Host:
         """Whether the process has CAP_SYS_ADMIN, of whatever user namespace it is in."""
         return bool(int(self.status("CapEff") or "0", 16) >> _ADMIN & 1)
 
+    def capabilities(self, which: str) -> list[str]:
+        """The names in a set of the process: "CapEff", "CapBnd", …"""
+        from pyrunc.vocabulary.capabilities import CAPABILITIES
+
+        mask = int(self.status(which) or "0", 16)
+        return [name for name, number in CAPABILITIES.items() if mask >> number & 1]
+
+    def namespaces(self) -> list[str]:
+        """The kinds that this kernel has, by the words of the specification."""
+        from pyrunc.vocabulary.namespaces import NAMESPACE_FILES
+
+        try:
+            there = posix.listdir(f"{self.root}{self.process}/ns")
+        except OSError:
+            return []
+        return [kind for kind, file in NAMESPACE_FILES.items() if file in there]
+
+    def knows_file_system(self, kind: str) -> bool:
+        """Whether it can be mounted: it is in the kernel, or there is a module of its name."""
+        lines = self.text("/proc/filesystems").splitlines()
+        if any(line.split()[-1:] == [kind] for line in lines):
+            return True
+        release = self.text("/proc/sys/kernel/osrelease")
+        modules = self.text(f"/lib/modules/{release}/modules.dep").splitlines()
+        name = kind.replace("-", "_")
+        return any(
+            line.split(":")[0].rpartition("/")[2].split(".")[0].replace("-", "_") == name for line in modules
+        )
+
+    @property
+    def apparmor(self) -> bool:
+        return self.text("/sys/module/apparmor/parameters/enabled") == "Y"
+
+    @property
+    def selinux(self) -> bool:
+        return bool(self.text("/sys/fs/selinux/enforce"))
+
     @property
     def in_user_namespace(self) -> bool:
         """Whether the process is in another than the host's first user namespace."""

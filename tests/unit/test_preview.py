@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from configurations import everything
 
-from pyrunc import host, step_text
+from pyrunc import step_text
 from pyrunc.cli import planning
 from pyrunc.errors import ConfigError
+from pyrunc.explain.host import Host
 from pyrunc.plan import Plan, Step, opcodes
 from pyrunc.preview import Item, cannot, preview
 
@@ -109,18 +110,23 @@ def test_nothing_is_made(bundle: Path) -> None:
     assert sorted(os.listdir(bundle)) == ["config.json", "rootfs"]
 
 
-def test_a_label_needs_its_security_module(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_needs_its_security_module(tmp_path: Path) -> None:
     step = Step(opcodes.PROC_WRITE, ("attr/apparmor/exec", "exec p"), "process.apparmorProfile")
-    monkeypatch.setattr(host, "apparmor", lambda: False)
-    assert cannot(Plan(), step) == "AppArmor is not enabled on this host"
-    monkeypatch.setattr(host, "apparmor", lambda: True)
-    assert cannot(Plan(), step) == ""
+    host = Host(root=str(tmp_path))
+    assert cannot(Plan(), step, host) == "AppArmor is not enabled on this host"
+    enabled = tmp_path / "sys/module/apparmor/parameters/enabled"
+    enabled.parent.mkdir(parents=True)
+    enabled.write_text("Y\n")
+    assert cannot(Plan(), step, host) == ""
 
 
-def test_a_capability_that_the_caller_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "capabilities", lambda which: frozenset(("CAP_KILL",)))
+def test_a_capability_that_the_caller_lacks_is_named(tmp_path: Path) -> None:
+    status = tmp_path / "proc/self/status"
+    status.parent.mkdir(parents=True)
+    status.write_text(f"CapBnd:\t{1 << 5:016x}\n")
     step = Step(opcodes.BOUNDING, (1 << 5 | 1 << 21,), "process.capabilities.bounding")
-    assert cannot(Plan(), step) == "not in the caller's own bounding set: CAP_SYS_ADMIN"
+    found = cannot(Plan(), step, Host(root=str(tmp_path)))
+    assert found == "not in the caller's own bounding set: CAP_SYS_ADMIN"
 
 
 @pytest.mark.parametrize("op", sorted(opcodes.SIGNATURES), ids=lambda op: opcodes.NAMES[op])
