@@ -167,6 +167,7 @@ COLD = (
     "pyrunc.explain", "pyrunc.explain.executable", "pyrunc.explain.causes", "pyrunc.explain.remedies",
     "pyrunc.explain.host", "pyrunc.explain.death", "pyrunc.explain.pages",
     "pyrunc.doctor", "pyrunc.cli.diagnosis",
+    "pyrunc.cgroup.missing",
     "pyrunc.trace", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
     "pyrunc.updating", "pyrunc.events", "pyrunc.cli.limits", "pyrunc.cli.watching",
     "pyrunc.cgroup.stats", "pyrunc.cgroup.stats_v1", "pyrunc.cgroup.stats_v2", "pyrunc.cgroup.oom",

@@ -126,6 +126,8 @@ class _Creation:
             self._record()
             phase("make the cgroup", "linux.resources")
             self.cgroup.create(self.spec.linux.child("resources").data)
+            if self.plan.cgroup_owner >= 0:
+                self.cgroup.delegate(self.plan.cgroup_owner)
             phase("open what the plan asks for")
             init = self._spawn(console, direct)
             phase("wait for pyrunc-init")
@@ -187,6 +189,7 @@ class _Creation:
             self.init = spawn(
                 self.plan,
                 opened,
+                clone_fd=-1 if self.plan.joins_cgroups else self.cgroup.clone_fd(),
                 listener=listener.fileno() if listener else -1,
                 watch=watch,
                 preserve=self.options.preserve_fds,
@@ -374,7 +377,8 @@ def host_of(id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bo
         (",".join(names).removeprefix("name="), mountpoint + path)
         for names, mountpoint, path in cgroup.mounts()
     ]
-    host.cgroup_joins = cgroup.join_files()
+    if not cgroup.clones(spec.linux.child("resources").data):
+        host.cgroup_joins = cgroup.join_files()
     return host
 
 

@@ -148,14 +148,16 @@ class _Execution:
         cgroup = cgroup_of(self.state)
         timeline.phase("compile the plan")
         try:
-            plan = self._plan(cgroup.join_files(self.below))
+            by_clone = cgroup.clones({})
+            plan = self._plan([] if by_clone else cgroup.join_files(self.below))
         except Refused as refused:
             raise config_error(self.spec.source, record["bundle"], refused) from None
         timeline.phase("open what the plan asks for")
         pidfd = follow(record["pid"], record["start_time"])
         try:
             opened = open_requests(plan, console, pidfd)
-            return spawn(plan, opened, preserve=self.preserve)
+            entrance = cgroup.clone_fd(self.below, record["pid"]) if by_clone else -1
+            return spawn(plan, opened, clone_fd=entrance, preserve=self.preserve)
         finally:
             posix.close(pidfd)
             if console >= 0:

@@ -252,7 +252,7 @@ def spawn(
     watch: int = -1,
     preserve: int = 0,
 ) -> Init:
-    """clone3 and execveat of pyrunc-init from a sealed memfd; raises Error."""
+    """clone3 and execveat of pyrunc-init from a sealed memfd; raises Error. Closes ``clone_fd``."""
     from pyrunc._native.load import clone
 
     timeline.spawning(plan)
@@ -288,7 +288,7 @@ def spawn(
         ours.close()
         raise
     finally:
-        opened.close_after += [fd for fd in (theirs.detach(), plan_fd, init_fd) if fd >= 0]
+        opened.close_after += [fd for fd in (theirs.detach(), plan_fd, init_fd, clone_fd) if fd >= 0]
         opened.close()
     return Init(plan, pid, pidfd[0], ours)
 

@@ -266,6 +266,7 @@ static int pyrunc_detach(const char *path) {
 /* --- The device program of a cgroup --- */
 
 #define DEVICE_PROGRAMS 64
+#define DEVICE_NAME "pyrunc_devices" /* tells ours from those of systemd */
 
 static int bpf_call(int command, union bpf_attr *attributes) {
   return result_of(syscall(SYS_bpf, command, attributes, sizeof *attributes));
@@ -277,6 +278,7 @@ static int load_device_program(const char *insns, int count) {
       .insn_cnt = (uint32_t)count,
       .insns = (uint64_t)(uintptr_t)insns,
       .license = (uint64_t)(uintptr_t) "Apache-2.0",
+      .prog_name = DEVICE_NAME,
   };
   return bpf_call(BPF_PROG_LOAD, &attributes);
 }
@@ -286,7 +288,20 @@ static int program_by_id(uint32_t id) {
   return bpf_call(BPF_PROG_GET_FD_BY_ID, &attributes);
 }
 
-/* How many device programs are attached to the cgroup itself; their ids in `ids`. */
+static int is_ours(uint32_t id) {
+  struct bpf_prog_info info = {0};
+  SCOPED_FD program = program_by_id(id);
+  if (program < 0)
+    return 0;
+  union bpf_attr attributes = {.info = {
+                                   .bpf_fd = (uint32_t)program,
+                                   .info_len = sizeof info,
+                                   .info = (uint64_t)(uintptr_t)&info,
+                               }};
+  return bpf_call(BPF_OBJ_GET_INFO_BY_FD, &attributes) >= 0 && strcmp(info.name, DEVICE_NAME) == 0;
+}
+
+/* How many device programs of ours are attached to the cgroup itself; their ids in `ids`. */
 static int attached_programs(int cgroup_fd, uint32_t *ids) {
   union bpf_attr attributes = {.query = {
                                    .target_fd = (uint32_t)cgroup_fd,
@@ -295,7 +310,14 @@ static int attached_programs(int cgroup_fd, uint32_t *ids) {
                                    .prog_cnt = DEVICE_PROGRAMS,
                                }};
   int error = bpf_call(BPF_PROG_QUERY, &attributes);
-  return error < 0 ? error : (int)attributes.query.prog_cnt;
+  if (error < 0)
+    return error;
+  int ours = 0;
+  for (uint32_t i = 0; i < attributes.query.prog_cnt; i++) {
+    if (is_ours(ids[i]))
+      ids[ours++] = ids[i];
+  }
+  return ours;
 }
 
 /* replaced: descriptor of the program whose place it takes, or -1. */

@@ -67,8 +67,15 @@ class Cgroup:
         """
         raise NotImplementedError
 
-    def clone_fd(self) -> int:
-        """Directory fd for CLONE_INTO_CGROUP; -1: use ``join_files``."""
+    def clones(self, resources: Resources) -> bool:
+        """Whether init can be made in the cgroup; else it writes itself into ``join_files``."""
+        return False
+
+    def clone_fd(self, below: dict[str, str] | None = None, init: int = 0) -> int:
+        """Directory fd for CLONE_INTO_CGROUP; -1: use ``join_files``.
+
+        ``init``: for `exec`, the process whose container it goes into.
+        """
         return -1
 
     def stats(self) -> dict[str, Any]:
@@ -78,6 +85,9 @@ class Cgroup:
     def watch_oom(self) -> OomWatch:
         """Tells of kills for want of memory; its fd is -1 where there's nothing to watch."""
         raise NotImplementedError
+
+    def delegate(self, owner: int) -> None:
+        """Give the cgroup to a user of the host (config-linux.md, Cgroup ownership). v2 only."""
 
     def processes(self) -> list[int]:
         """Processes in the cgroup and below it."""

@@ -170,9 +170,11 @@ def pids(directory: str, file: str = "cgroup.procs") -> list[int]:
     try:
         return [int(p) for p in read(f"{directory}/{file}").split()]
     except OSError as e:
-        # EOPNOTSUPP: a threaded v2 cgroup, whose processes are listed by its domain.
-        if e.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+        if e.errno in (errno.ENOENT, errno.ENODEV):
             return []
+        # A threaded v2 cgroup lists threads only. A signal to a thread's number reaches its process.
+        if e.errno == errno.EOPNOTSUPP and file == "cgroup.procs":
+            return pids(directory, "cgroup.threads")
         raise failure(
             f"cannot list the processes of cgroup {directory}",
             f"{directory}/{file}",

@@ -26,6 +26,8 @@ IMPOSSIBLE = (
     ("network", "classID"),
     ("network", "priorities"),
 )
+# Groups of linux.resources that belong to controllers which threaded cgroups don't have.
+DOMAIN = ("memory", "blockIO", "hugepageLimits", "rdma")
 THROTTLES = (
     ("throttleReadBpsDevice", "rbps"),
     ("throttleWriteBpsDevice", "wbps"),
@@ -94,6 +96,23 @@ def refuse_impossible(resources: dict[str, Any]) -> None:
             )
 
 
+def refuse_domain(directory: str, resources: dict[str, Any]) -> None:
+    """A threaded cgroup has no limits of memory and the like: name the first that is asked for."""
+    asked = [key for key in DOMAIN if resources.get(key)]
+    asked += [f'unified["{key}"]' for key in resources.get("unified") or {} if _is_domain(key)]
+    if asked:
+        raise files.failure(
+            f"cgroup {directory} is below a threaded cgroup, where linux.resources.{asked[0]} can't be set",
+            directory,
+            path=_R + asked[0],
+            hint="choose a linux.cgroupsPath below a cgroup whose cgroup.type is domain",
+        )
+
+
+def _is_domain(key: str) -> bool:
+    return key.partition(".")[0] not in ("cgroup", "cpu", "cpuset", "perf_event", "pids")
+
+
 def _v1_only(path: str) -> Error:
     return files.failure(
         f"{path} exists on cgroup v1 only, and this host has v2",
@@ -117,7 +136,9 @@ def put(file: str, value: str, path: str, ignore: tuple[int, ...] = ()) -> bool:
         have = []
     if controller in have or controller == "cgroup":
         raise files.refused(file, value, errno.ENOENT, path)
-    raise files.unavailable(controller, path)
+    from pyrunc.cgroup.missing import missing
+
+    raise missing(directory, controller, path)
 
 
 def apply(directory: str, resources: dict[str, Any], *, update: bool = False) -> None:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from pyrunc.cgroup.base import Record, Resources
     from pyrunc.cgroup.oom import OomWatch
 
-_WRITE = posix.O_WRONLY | posix.O_CLOEXEC
+DELEGATE = "/sys/kernel/cgroup/delegate"  # the files that go with a cgroup to its new owner
 
 
 class UnifiedCgroup(base.Cgroup):
     """A container's cgroup in v2; ``made`` is the topmost directory that create makes, or ""."""
 
-    __slots__ = ("_no_clone", "directory", "made", "mountpoint")
+    __slots__ = ("directory", "made", "mountpoint")
     version = "v2"
 
     def __init__(self, path: str, mountpoint: str, made: str) -> None:
@@ -29,7 +29,6 @@ class UnifiedCgroup(base.Cgroup):
         self.mountpoint = mountpoint
         self.made = made
         self.directory = mountpoint + path
-        self._no_clone = False
 
     @classmethod
     def plan(cls, path: str, mountpoint: str) -> UnifiedCgroup:
@@ -62,16 +61,31 @@ class UnifiedCgroup(base.Cgroup):
             base.refuse_processes(self.directory)
             if self.frozen():
                 raise base.unexpectedly_frozen(self.directory)
-        limits_v2.apply(self.directory, resources)
+        if files.get(self.directory + "/cgroup.type") == "domain invalid\n":
+            self._thread(resources)
+        self._apply(resources)
+
+    def _apply(self, resources: Resources, update: bool = False) -> None:
+        limits_v2.apply(self.directory, resources, update=update)
         limits_v2.attach_devices(self.directory, resources.get("devices") or [])
-        # fork counts against pids.max and would fail at 0; moving in does not count.
-        self._no_clone = (resources.get("pids") or {}).get("limit") == 0
+
+    def _thread(self, resources: Resources) -> None:
+        """Below a threaded cgroup only threaded controllers work: cgroups.rst, Threads."""
+        limits_v2.refuse_domain(self.directory, resources)
+        files.put(self.directory + "/cgroup.type", "threaded", "linux.cgroupsPath")
 
     def update(self, resources: Resources) -> None:
         limits_v2.refuse_impossible(resources)
-        limits_v2.apply(self.directory, resources, update=True)
+        self._apply(resources, update=True)
+
+    def clones(self, resources: Resources) -> bool:
+        # A fork counts against pids.max and would fail at 0; moving in does not count.
+        return (resources.get("pids") or {}).get("limit") != 0
 
     def join_files(self, below: dict[str, str] | None = None) -> list[str]:
+        return [self._entrance(below) + "/cgroup.procs"]
+
+    def _entrance(self, below: dict[str, str] | None) -> str:
         for controller in below or {}:
             if controller:
                 raise files.failure(
@@ -82,15 +96,36 @@ class UnifiedCgroup(base.Cgroup):
         directory = self.directory + (below or {}).get("", "")
         if below and not files.exists(directory):
             raise base.cannot_join(directory, errno.ENOENT)
-        return [directory + "/cgroup.procs"]
+        return directory
 
-    def clone_fd(self) -> int:
-        if self._no_clone:
-            return -1
+    def clone_fd(self, below: dict[str, str] | None = None, init: int = 0) -> int:
+        directory = self._entrance(below)
+        if init and not below and files.get(directory + "/cgroup.subtree_control").strip():
+            # The container gave its controllers to cgroups of its own, and moved into one of them:
+            # "no internal processes" closes this one.
+            directory = self.mountpoint + own_path(f"/proc/{init}/cgroup")
         try:
-            return posix.open(self.directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            return posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         except OSError as e:
-            raise base.cannot_join(self.directory + "/", e.errno or 0) from None
+            raise base.cannot_join(directory + "/", e.errno or 0) from None
+
+    def delegate(self, owner: int) -> None:
+        try:
+            names = files.read(DELEGATE).split()
+        except OSError:
+            names = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+        for name in ("", *names):
+            try:
+                posix.chown(f"{self.directory}/{name}", owner, -1)
+            except OSError as e:
+                if e.errno != errno.ENOENT or not name:
+                    raise files.failure(
+                        f"cannot give cgroup {self.directory} to user {owner}",
+                        f"{self.directory}/{name}",
+                        e.errno or 0,
+                        "linux.cgroupsPath",
+                        "chown",
+                    ) from None
 
     def stats(self) -> dict[str, Any]:
         from pyrunc.cgroup import stats_v2
@@ -168,7 +203,8 @@ def enable_controllers(directory: str) -> None:
             "read",
         ) from None
     missing = ["+" + name for name in have if name not in on]
-    if not missing:
+    # Processes of its own close it for most controllers; the others would make it threaded for good.
+    if not missing or (directory != files.ROOT and files.pids(directory)):
         return
     file = directory + "/cgroup.subtree_control"
     try:
@@ -179,3 +215,11 @@ def enable_controllers(directory: str) -> None:
                 files.write(file, one)
             except OSError:
                 continue
+
+
+def own_path(file: str = "/proc/self/cgroup") -> str:
+    """The path in the unified hierarchy that /proc/PID/cgroup tells; "" at its root."""
+    for line in files.get(file).splitlines():
+        if line.startswith("0::"):
+            return line[3:].rstrip("/")
+    return ""

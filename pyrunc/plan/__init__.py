@@ -96,6 +96,8 @@ class Plan:
         "forks",
         "host_mounts",
         "warnings",
+        "joins_cgroups",
+        "cgroup_owner",
     )
 
     def __init__(self) -> None:
@@ -106,6 +108,8 @@ class Plan:
         self.forks = False
         self.host_mounts: list[str] = []  # made outside of any namespace of the container's own
         self.warnings: list[str] = []
+        self.joins_cgroups = False  # by steps of its own; else it is made in its cgroup
+        self.cgroup_owner = -1  # uid of the host that the container's cgroup is given to
 
     def add(self, op: int, *arguments: Argument, path: str = "") -> None:
         self.steps.append(Step(op, arguments, path))

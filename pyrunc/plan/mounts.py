@@ -90,7 +90,7 @@ def mounts(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None:
         elif _id_maps(mount, spec, options):
             raise mount.refuse("options", "only binds can be id-mapped")
         elif mount.text("type") == "cgroup":
-            _cgroup(plan, mount, host, namespaces, options)
+            _cgroup(plan, mount, spec, host, namespaces, options)
         else:
             _filesystem(plan, mount, options)
 
@@ -206,12 +206,27 @@ def _bind_step(
     )
 
 
-def _cgroup(plan: Plan, mount: Object, host: Host, namespaces: Namespaces, options: Options) -> None:
+def _host_uid(spec: Spec) -> int:
+    """The user of the host that the container's process is; -1 if it isn't mapped."""
+    uid = spec.process.child("user").number("uid")
+    maps = spec.linux.children("uidMappings")
+    for item in maps:
+        first = item.required_number("containerID")
+        if first <= uid < first + item.required_number("size", 1):
+            return item.required_number("hostID") + uid - first
+    return -1 if maps else uid
+
+
+def _cgroup(
+    plan: Plan, mount: Object, spec: Spec, host: Host, namespaces: Namespaces, options: Options
+) -> None:
     """A cgroup mount shows the container's own cgroups; on v1 a tmpfs with one for each hierarchy."""
     destination = mount.text("destination")
     source = mount.text("source") or "cgroup"
     own = bool(namespaces.new & CLONE_NEWCGROUP)
     if host.cgroup_version == "v2":
+        if own and destination.rstrip("/") == "/sys/fs/cgroup" and not options.set & RDONLY:
+            plan.cgroup_owner = _host_uid(spec)
         if own:
             _mount(plan, mount, "cgroup2", source, [], options)
         else:

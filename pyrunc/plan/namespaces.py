@@ -50,6 +50,7 @@ class Namespaces:
 
 def join_cgroups(plan: Plan, host: Host, by_parent: bool) -> None:
     """``by_parent``: in a new user namespace init may lack the right to open the files."""
+    plan.joins_cgroups = bool(host.cgroup_joins)
     for file in host.cgroup_joins:
         fd = plan.fd(FD_CGROUP, file, "linux.cgroupsPath") if by_parent else NO_FD
         plan.add(opcodes.CGROUP_JOIN, fd, file, path="linux.cgroupsPath")
