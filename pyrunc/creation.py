@@ -91,6 +91,8 @@ def create_container(
     root: str, id: str, spec: Spec, options: Options, console: int = -1, direct: bool = False
 ) -> Created:
     """``console``: a connected socket that gets the terminal's master. ``direct``: START comes from us."""
+    activation = _activation(root, id, spec)
+    options.preserve_fds += activation.get("listen", 0)
     check_preserved(options.preserve_fds)
     phase("compile the plan")
     cgroup = cgroups.make(spec.linux.text("cgroupsPath") or None, id, systemd=options.systemd_cgroup)
@@ -103,7 +105,20 @@ def create_container(
         warn(warning)
     phase("make the state directory")
     state = states.make(root, id)
+    if activation:
+        state.record["activation"] = activation
     return _Creation(state, spec, plan, cgroup, options).go(console, direct)
+
+
+def _activation(root: str, id: str, spec: Spec) -> dict[str, Any]:
+    """Sockets of a service manager that the caller passes on; the configuration is changed accordingly."""
+    if b"LISTEN_FDS" not in posix.environ and b"NOTIFY_SOCKET" not in posix.environ:
+        return {}
+    from pyrunc import activation
+
+    found = activation.from_environment()
+    activation.change(spec, found, f"{root}/{id}")
+    return found
 
 
 class _Creation:
@@ -175,6 +190,10 @@ class _Creation:
         record["pid"] = record["start_time"] = 0
         self.state.write("config.json", self.spec.source)
         self.state.save()
+        if "notify" in record.get("activation", ()):
+            from pyrunc import activation
+
+            activation.make_directory(self.state)
 
     def _spawn(self, console: int, direct: bool) -> Init:
         listener = None
@@ -387,6 +406,10 @@ def recompile(state: State) -> Plan:
     record = state.record
     spec = Spec(state.read("config.json"))
     spec.bundle = record["bundle"]
+    if "activation" in record:
+        from pyrunc import activation
+
+        activation.change(spec, record["activation"], state.directory)
     cgroup = cgroups.restore(record["cgroup"])
     return compile_plan(state.root, state.id, spec, cgroup, record["no_pivot"], record["new_keyring"])
 

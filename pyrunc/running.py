@@ -9,7 +9,7 @@ from pyrunc.creation import config_error, create_container, read_config
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
 from pyrunc.spec import Refused
-from pyrunc.starting import after_start
+from pyrunc.starting import after_start, await_readiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ def run_container(root: str, id: str, bundle: str, options: Options, detach: boo
     spec = read_config(bundle)
     if detach:
         created = create_container(root, id, spec, options, direct=True)
+        readiness = await_readiness(created.state)
         _start(created)
         created.close()
+        if readiness:
+            readiness.pass_on()
         return 0
     from pyrunc.foreground import Foreground, receive_master
 
@@ -38,7 +41,12 @@ def run_container(root: str, id: str, bundle: str, options: Options, detach: boo
     if ours:
         master = receive_master(ours)
         ours.close()
+    readiness = await_readiness(created.state)
     _start(created)
+    if readiness:
+        import _thread
+
+        _thread.start_new_thread(readiness.wait, (None,))
     # Others may look at it, stop it, delete it while we wait.
     fcntl.flock(created.state.fd, fcntl.LOCK_UN)
     status = foreground.wait(created.init.pid, created.init.pidfd, master)

@@ -13,6 +13,7 @@ from pyrunc.lifecycle import status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrunc.activation import Readiness
     from pyrunc.spec import Spec
     from pyrunc.state_directory import State
 
@@ -22,9 +23,11 @@ _START, _EXEC, _FAILED, _LISTENER, _STEP = 4, 5, 6, 9, 10  # PLAN_MSG_* of plan.
 
 def start_container(root: str, id: str) -> None:
     """Start a created container; any other status is an error without effect."""
+    readiness = None
     state = states.load(root, id, lock=True)
     try:
         _check(state)
+        readiness = await_readiness(state)
         connection = _connect(state)
         try:
             _release(state, connection)
@@ -37,6 +40,18 @@ def start_container(root: str, id: str) -> None:
         after_start(state)
     finally:
         state.close()
+    # Without the lock: whoever wants to end a container that is never ready can do so.
+    if readiness:
+        readiness.pass_on()
+
+
+def await_readiness(state: State) -> Readiness | None:
+    """The container's notify socket, where the caller of create had one."""
+    if "notify" not in state.record.get("activation", ()):
+        return None
+    from pyrunc.activation import Readiness
+
+    return Readiness(state)
 
 
 def after_start(state: State, spec: Spec | None = None) -> None:

@@ -67,8 +67,9 @@ class State:
         for name in _FILES:
             _ignore_missing(posix.unlink, name, self.fd)
         if not self._remove_directory():
+            _ignore_missing(posix.unlink, "notify/notify.sock", self.fd)
             for name in posix.listdir(self.fd):
-                _ignore_missing(posix.unlink, name, self.fd)
+                _ignore_missing(posix.rmdir if name == "notify" else posix.unlink, name, self.fd)
             self._remove_directory()
         self.close()
 
