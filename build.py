@@ -212,7 +212,7 @@ CORE = (
     "pyrunc.cli.report", "pyrunc.cli.main", "pyrunc.spec", "pyrunc.state_json",
     "pyrunc.state_directory", "pyrunc.processes", "pyrunc.lifecycle", "pyrunc.cli.verbs",
 )  # fmt: skip
-HEAD = 98304  # bytes that the launcher's first read takes
+HEAD = 131072  # bytes that the launcher's first read takes
 
 
 def bundle() -> bytes:
