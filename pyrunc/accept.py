@@ -42,9 +42,11 @@ def process(object: Object, source: bytes) -> None:
         _obey(rules.text(object.data, ()))
 
 
-def resources(object: Object) -> None:
-    """Raises Refused for what should have the form of linux.resources and has not."""
+def resources(object: Object, source: bytes) -> None:
+    """Raises Refused for what should have the form of linux.resources and has not; ``source`` as above."""
     _accept(object.data, shapes.RESOURCES, rules.resources(object.data))
+    if _has_escapes(source):
+        _obey(rules.text(object.data, ()))
 
 
 def _accept(value: Any, shape: Any, faults: Iterable[rules.Found]) -> None:

@@ -26,7 +26,16 @@ ALLOWED = {
 }
 
 # What no hot verb may load; each is a slow leaf.
-SLOW = {"pyrunc.cli.help", "pyrunc.validate", "pyrunc.cli.default_spec"}
+SLOW = {
+    "pyrunc.cli.default_spec",
+    "pyrunc.cli.help",
+    "pyrunc.cli.terminal",
+    "pyrunc.doctor",
+    "pyrunc.preview",
+    "pyrunc.step_text",
+    "pyrunc.trace",
+    "pyrunc.validate",
+}
 
 SCRIPT = """
 import sys

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyrunc.cli.report import warn
 from pyrunc.errors import ConfigError, Usage
-from pyrunc.spec import Object, Refused, parse_json
+from pyrunc.spec import Object, Refused, drop_null, parse_json
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?) ?([kmgtp]?)(?:i?b)?", re.IGNORECASE)
@@ -56,7 +56,8 @@ def from_text(text: bytes) -> dict[str, Any]:
         value = parse_json(text.decode("utf-8"))
         if type(value) is not dict:
             raise Refused("", "not an object")
-        accept.resources(Object(value, "linux.resources"))
+        drop_null(value)
+        accept.resources(Object(value, "linux.resources"), text)
         return value
     except (Refused, UnicodeDecodeError) as refused:
         from pyrunc.cli.main import enable_site

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -113,3 +115,42 @@ def test_what_is_made_to_hurt_is_refused_at_once(verb: str, text: bytes, bundle:
     assert usage.ru_utime + usage.ru_stime < 1
     assert time.monotonic() - began < 10  # other tests may run beside it
     assert usage.ru_maxrss < 200 * 1024
+
+
+def on_a_terminal(*argv: str, **environment: str) -> str:
+    """What a verb prints on a terminal of 60 columns."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (25, 60))
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    process = subprocess.Popen(
+        [PROGRAM, *argv],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**kept, "TERM": "xterm", **environment},
+    )
+    os.close(slave)
+    printed = b""
+    try:
+        while piece := os.read(master, 65536):
+            printed += piece
+    except OSError:
+        pass  # the last one at the other end has closed it
+    os.close(master)
+    process.wait(30)
+    return printed.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("verb", ["validate", "plan", "doctor"])
+def test_a_terminal_has_colour_and_a_width(verb: str, bundle: Path) -> None:
+    if verb == "validate":
+        change(bundle, {"hostname": 5})
+    argv = [verb] if verb == "doctor" else [verb, str(bundle)]
+    printed = on_a_terminal(*argv)
+    assert "\x1b[" in printed
+    plain = on_a_terminal(*argv, NO_COLOR="1")
+    assert "\x1b" not in plain
+    if verb != "validate":  # its lines begin with the place, for programs that jump to it
+        for line in plain.splitlines():
+            unbreakable = max(map(len, line.split()), default=0) > 30
+            assert len(line) <= 60 or unbreakable, line

@@ -22,7 +22,7 @@ from pyrunc.plan import Host
 from pyrunc.plan.container import compile_container
 from pyrunc.schema import formats, shapes
 from pyrunc.seccomp import Filter
-from pyrunc.spec import Refused, Spec
+from pyrunc.spec import Object, Refused, Spec, drop_null
 
 NOT_SUPPORTED = ("not supported yet", "only binds can be id-mapped")
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -193,6 +193,44 @@ def test_schema_and_create_agree_on_what_is_left_out(left_out: set[configuration
         except (KeyError, IndexError):
             continue
     assert accepted(document) == (faults(document) == [])
+
+
+@QUICK
+@given(st.data())
+def test_a_process_alone_is_judged_alike(data: st.DataObject) -> None:
+    document = EVERYTHING["process"]
+    where = data.draw(st.sampled_from([where[1:] for where in PLACES if where[0] == "process" and where[1:]]))
+    document = replaced(document, where, data.draw(values(part_of_schema(("process", *where)))))
+    source = json.dumps(document).encode()
+    process = json.loads(source)
+    drop_null(process)
+    try:
+        accept.process(Object(process, "process"), source)
+    except Refused:
+        assert validate.process_faults(source)
+    else:
+        assert not validate.process_faults(source)
+
+
+RESOURCES = [where[2:] for where in MUTANTS if where[:2] == ("linux", "resources") and where[2:]]
+
+
+@QUICK
+@given(st.data())
+def test_resources_alone_are_judged_alike(data: st.DataObject) -> None:
+    where = data.draw(st.sampled_from(RESOURCES))
+    value = data.draw(values(part_of_schema(("linux", "resources", *where))))
+    resources = replaced(EVERYTHING["linux"]["resources"], where, value)
+    found = faults(replaced(EVERYTHING, ("linux", "resources"), resources))
+    source = json.dumps(resources).encode()
+    resources = json.loads(source)
+    drop_null(resources)
+    try:
+        accept.resources(Object(resources, "linux.resources"), source)
+    except Refused:
+        assert found
+    else:
+        assert not found
 
 
 def part_of_schema(where: configurations.Where) -> Any:
