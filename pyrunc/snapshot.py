@@ -56,6 +56,7 @@ def make() -> str:
 
 
 def _start_again(path: str) -> NoReturn:
+    import _signal  # type: ignore[import-not-found]
     from resource import RLIMIT_STACK, getrlimit, setrlimit
 
     _, hard = getrlimit(RLIMIT_STACK)
@@ -63,6 +64,8 @@ def _start_again(path: str) -> NoReturn:
         setrlimit(RLIMIT_STACK, (_STACK, hard))
     except (OSError, ValueError):
         raise _error(path, 0, "the limit of the stack can't be raised (ulimit -Hs)") from None
+    # A shell ignores it in what it starts in the background, and the new interpreter would leave it at that.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     posix.execve("/proc/self/exe", _own_arguments(), _ENVIRONMENT)
 
 

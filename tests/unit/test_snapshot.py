@@ -41,8 +41,8 @@ class Installed:
     def __call__(self, *args: str, **options: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run([self.launcher, *args], capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
 
-    def make(self) -> None:
-        done = self("snapshot")
+    def make(self, **options: object) -> None:
+        done = self("snapshot", **options)
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{self.image}\n"
 
@@ -183,7 +183,9 @@ def test_deep_json_is_no_crash(installed: Installed, tmp_path: Path) -> None:
 
 
 def test_an_ignored_interrupt_stays_ignored(installed: Installed) -> None:
-    installed.make()
+    """And no other, even if the snapshot was made where it is ignored."""
+    ignore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    installed.make(preexec_fn=ignore)
     for disposition in (signal.SIG_IGN, signal.SIG_DFL):
         ignored = disposition == signal.SIG_IGN
         fifo = installed.prefix / f"log-{ignored}"
