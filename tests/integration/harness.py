@@ -300,7 +300,14 @@ def own(id_: str) -> str:
 def cgroups_of(id_: str) -> list[Path]:
     """Every cgroup directory, in any hierarchy, with the id in its path; innermost first."""
     own(id_)
-    found = [Path(top) for hierarchy in hierarchies() for top, _, _ in os.walk(hierarchy) if id_ in top]
+    # find(1) goes down any depth; it grumbles at what vanishes meanwhile.
+    listing = subprocess.run(
+        ["find", *hierarchies(), "-type", "d", "-path", f"*{id_}*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = [Path(line) for line in listing.stdout.splitlines()]
     return sorted(found, key=lambda path: -len(path.parts))
 
 
