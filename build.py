@@ -171,6 +171,7 @@ COLD = (
     "pyrunc.trace", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
     "pyrunc.updating", "pyrunc.events", "pyrunc.cli.limits", "pyrunc.cli.watching",
     "pyrunc.cgroup.stats", "pyrunc.cgroup.stats_v1", "pyrunc.cgroup.stats_v2", "pyrunc.cgroup.oom",
+    "pyrunc.gc", "pyrunc.cli.collection",
 )  # fmt: skip
 
 

@@ -143,6 +143,7 @@ class _Creation:
             self.cgroup.create(self.spec.linux.child("resources").data)
             if self.plan.cgroup_owner >= 0:
                 self.cgroup.delegate(self.plan.cgroup_owner)
+            self.cgroup.mark(self.state.directory)
             phase("open what the plan asks for")
             init = self._spawn(console, direct)
             phase("wait for pyrunc-init")
@@ -181,6 +182,7 @@ class _Creation:
         record["cgroup"] = self.cgroup.record()
         record["freezer"] = self.cgroup.freezer_file()
         record["mounts"] = self.plan.host_mounts
+        record["temporary"] = _temporary(self.options.pid_file) if self.options.pid_file else ""
         record["no_pivot"] = self.options.no_pivot
         record["new_keyring"] = self.options.new_keyring
         record["shared_pids"] = not any(
@@ -258,7 +260,11 @@ class _Creation:
             self.init.close()
         if self.options.pid_file:
             _unlink(self.options.pid_file)
-        destroy(self.state, self.spec)
+        try:
+            destroy(self.state, self.spec)
+        except (Error, OSError) as error:
+            # What failed first is the news. The record stays: `delete --force` and `gc` can try again.
+            warn(f"not all could be undone: {error}")
         poststop(self.spec, self.state)
 
 
@@ -350,13 +356,24 @@ def write_id_maps(spec: Spec, pid: int) -> None:
 
 def write_pid_file(path: str, pid: int) -> None:
     """Digits only, complete when it appears."""
-    directory, _, name = path.rpartition("/")
-    temporary = f"{directory}/.{name}.{posix.getpid()}" if directory else f".{name}"
+    temporary = _temporary(path)
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
     fd = posix.open(temporary, flags, 0o644)
-    posix.write(fd, str(pid).encode())
-    posix.close(fd)
-    posix.rename(temporary, path)
+    try:
+        try:
+            posix.write(fd, str(pid).encode())
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, path)
+    except OSError:
+        _unlink(temporary)
+        raise
+
+
+def _temporary(path: str) -> str:
+    """Beside the file: what is complete is renamed."""
+    directory, slash, name = path.rpartition("/")
+    return f"{directory}{slash}.{name}.{posix.getpid()}"
 
 
 def seccomp_filter(spec: Spec, root: str) -> Filter | None:

@@ -30,6 +30,8 @@ def destroy(state: State, spec: Spec | None = None) -> Spec | None:
         _remove_cgroup(restore(record["cgroup"]))
     for path in reversed(record.get("mounts", [])):
         _detach(path)
+    if record.get("temporary"):
+        _unlink(record["temporary"])
     if spec is None:
         spec = remembered(state)
     state.remove()
@@ -103,6 +105,13 @@ def _reap(pid: int) -> None:
     try:
         posix.waitpid(pid, posix.WNOHANG)
     except ChildProcessError:
+        pass
+
+
+def _unlink(path: str) -> None:
+    try:
+        posix.unlink(path)
+    except OSError:
         pass
 
 

@@ -49,6 +49,13 @@ class State:
         self.write("state.json.new", dump(self.record).encode())
         posix.rename("state.json.new", "state.json", src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
+    def reload(self) -> None:
+        """Read the record again. Raises Refused or UnicodeDecodeError when it is damaged."""
+        try:
+            self.record = parse_json(self.read("state.json").decode())
+        except FileNotFoundError:
+            self.record = {}  # killed before the first record: nothing else was made
+
     def write(self, name: str, content: bytes) -> None:
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
         fd = posix.open(name, flags, 0o600, dir_fd=self.fd)
@@ -120,8 +127,18 @@ def make(root: str, id: str) -> State:
         ) from None
     except OSError as error:
         raise _failed("making the state directory", f"{root}/{id}", error) from None
-    fd = posix.open(f"{root}/{id}", _DIRECTORY)
+    try:
+        fd = posix.open(f"{root}/{id}", _DIRECTORY)
+    except FileNotFoundError:
+        return make(root, id)
+    except OSError as error:
+        _remove_empty(f"{root}/{id}")
+        raise _failed("opening the state directory", f"{root}/{id}", error) from None
     fcntl.flock(fd, fcntl.LOCK_EX)
+    if not posix.fstat(fd).st_nlink:
+        # Before we had the lock, `delete --force` or `gc` took it for what a killed create had left.
+        posix.close(fd)
+        return make(root, id)
     return State(root, id, fd, {})
 
 
@@ -141,10 +158,9 @@ def load(root: str, id: str, lock: bool = False) -> State:
             raise _missing(id)
     state = State(root, id, fd, {})
     try:
-        state.record = parse_json(state.read("state.json").decode())
-    except FileNotFoundError:
-        pass  # killed before the first record: nothing else was made
+        state.reload()
     except (Refused, UnicodeDecodeError):
+        state.close()
         raise Error(f"the state of {id} is damaged", code="state-damaged", subject=f"{root}/{id}") from None
     return state
 
@@ -186,6 +202,13 @@ def _make_root(root: str) -> None:
     except FileNotFoundError:
         _make_root(root.rpartition("/")[0])
         _make_root(root)
+
+
+def _remove_empty(path: str) -> None:
+    try:
+        posix.rmdir(path)
+    except OSError:
+        pass
 
 
 def _ignore_missing(call: Any, name: str, fd: int) -> None:

@@ -33,6 +33,10 @@ class Hierarchies:
         self.mounts = mounts
 
 
+# The attribute of each directory that was made: its state directory, NUL, the topmost directory made with it.
+MARK = "trusted.pyrunc"
+
+
 class Cgroup:
     """The place of one container in all hierarchies; nothing is made before ``create``."""
 
@@ -113,6 +117,19 @@ class Cgroup:
     def remove(self) -> None:
         """Remove what ``create`` made, and whatever the container made inside."""
         raise NotImplementedError
+
+    def made_directories(self) -> list[tuple[str, str]]:
+        """(topmost directory that ``create`` makes, or "", the container's directory) in each hierarchy."""
+        raise NotImplementedError
+
+    def mark(self, owner: str) -> None:
+        """Write on each directory that was made whose it is. Who may not has his cgroups delegated to him."""
+        for top, directory in self.made_directories():
+            if top:
+                try:
+                    posix.setxattr(directory, MARK, f"{owner}\0{top}".encode("utf-8", "surrogateescape"))
+                except OSError:
+                    return
 
     def paths(self) -> dict[str, str]:
         """Controller to the container's directory; v2: {"": directory}."""

@@ -204,5 +204,8 @@ class LegacyCgroup(base.Cgroup):
         except OSError:
             return False
 
+    def made_directories(self) -> list[tuple[str, str]]:
+        return [(p.made, p.mountpoint + self.path) for p in self.places]
+
     def remove(self) -> None:
-        files.remove([(p.made, p.mountpoint + self.path) for p in self.places])
+        files.remove(self.made_directories())

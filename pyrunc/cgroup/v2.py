@@ -181,8 +181,11 @@ class UnifiedCgroup(base.Cgroup):
         except OSError:
             return False
 
+    def made_directories(self) -> list[tuple[str, str]]:
+        return [(self.made, self.directory)]
+
     def remove(self) -> None:
-        files.remove([(self.made, self.directory)])
+        files.remove(self.made_directories())
 
 
 def enable_controllers(directory: str) -> None:

@@ -254,6 +254,18 @@ _VERBS = (
             Option("stats", "", "flag", "print statistics once"),
         ),
     ),
+    Verb(
+        "gc",
+        "remove what is left of containers whose record or process is gone",
+        "",
+        0,
+        0,
+        (
+            Option("dry-run", "n", "flag", "only say what would be removed"),
+            Option("force", "f", "flag", "also kill processes whose container has no record any more"),
+            _JSON,
+        ),
+    ),
     Verb("pause", "suspend all processes of a container", "ID", 1, 1),
     Verb("resume", "resume a paused container", "ID", 1, 1),
     Verb(

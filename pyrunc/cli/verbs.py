@@ -289,6 +289,14 @@ def doctor(root: str, parsed: Parsed) -> int:
     return _output(text) if able else _output(text) or 1
 
 
+def gc(root: str, parsed: Parsed) -> int:
+    from pyrunc.cli import collection
+
+    options = parsed.options
+    text, clean = collection.gc(root, options["dry_run"], options["force"], options["json"])
+    return _output(text) if clean else _output(text) or 1
+
+
 def version() -> int:
     """Prints the version; Docker reads the text after "version" and after "commit:"."""
     from pyrunc.version import __version__
@@ -331,5 +339,6 @@ VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "validate": validate,
     "plan": plan,
     "doctor": doctor,
+    "gc": gc,
     "explain": explain,
 }
