@@ -52,7 +52,8 @@ def _member(value: Any, name: str) -> Any:
 def _root(path: str) -> Iterator[Found]:
     if not os.path.isdir(path):
         hint = "unpack an image there, or let root.path name the directory that holds it"
-        yield ("root", "path"), f"there is no directory {path}", hint
+        shown = path if len(path) <= 200 else f"{path[:200]}..."
+        yield ("root", "path"), f"there is no directory {shown}", hint
 
 
 def _is_namespace(path: str, kind: int) -> bool:

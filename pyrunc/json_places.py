@@ -7,7 +7,8 @@ import re
 
 Where = tuple[str | int, ...]
 
-_TOKEN = re.compile(r'[ \t\r\n,:]*("(?:[^"\\]|\\.)*"|[\[\]{}]|[^\s,:\[\]{}"]+)')
+# Possessive: a string of megabytes must not take memory to go back in.
+_TOKEN = re.compile(r'[ \t\r\n,:]*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]|[^\s,:\[\]{}"]++)')
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 

@@ -81,7 +81,7 @@ def _faults(text: bytes, bundle: str, part: str, warnings: bool) -> list[Fault]:
 
 def _prose_faults(document: dict[str, Any], bundle: str, part: str) -> list[Found]:
     if part == "resources":
-        found = chain(rules.resources(document))
+        found = chain(rules.resources(document), rules.text(document, ()))
     elif part:
         found = chain(rules.process(document), rules.text(document, ()))
     else:

@@ -5,6 +5,8 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 
+#define TEXT_MAX 4000 /* bytes of text in a message: the runtime reads 4096 with the head */
+
 /* The compiler calls these itself. The empty asm keeps it from making them call themselves. */
 void *memcpy(void *to, const void *from, size_t size) {
   char *out = to;
@@ -60,7 +62,10 @@ unsigned decimal(char *out, uint64_t value) {
 
 /* One message: `body`, then the text `more` (or NULL), with a descriptor unless fd is -1. */
 int send_descriptor(int socket, const void *body, size_t size, const char *more, int fd) {
-  struct sys_iovec parts[2] = {{body, size}, {more, more ? strlen(more) : 0}};
+  size_t more_size = more ? strlen(more) : 0;
+  if (more_size > TEXT_MAX)
+    more_size = TEXT_MAX; /* the receiver takes no more, and a message of megabytes is refused */
+  struct sys_iovec parts[2] = {{body, size}, {more, more_size}};
   struct sys_rights rights = {sizeof(size_t) + 3 * sizeof(int), SYS_SOL_SOCKET, SYS_SCM_RIGHTS, fd, 0};
   struct sys_msghdr message = {.iov = parts, .iovlen = more ? 2 : 1};
   if (fd >= 0) {

@@ -180,3 +180,11 @@ def test_a_parameter_that_is_too_long_for_fsconfig(runtime: Runtime) -> None:
     assert "nosuid" in answer.lines[1]
     assert (base / "upper" / "new").exists()
     assert mounts_below(runtime.tmp) == []
+
+
+def test_a_path_that_is_too_long_for_a_message_is_an_error_all_the_same(runtime: Runtime) -> None:
+    container = runtime.container("/bin/true")
+    container.config["root"]["path"] = "x" * 300_000
+    answer = container.create()
+    assert answer.status == 1
+    assert "without a word" not in answer.stderr + container.printed()

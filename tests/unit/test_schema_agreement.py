@@ -228,9 +228,9 @@ def test_resources_alone_are_judged_alike(data: st.DataObject) -> None:
     try:
         accept.resources(Object(resources, "linux.resources"), source)
     except Refused:
-        assert found
+        assert found and validate.resources_faults(source)
     else:
-        assert not found
+        assert not found and not validate.resources_faults(source)
 
 
 def part_of_schema(where: configurations.Where) -> Any:
