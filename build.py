@@ -163,6 +163,7 @@ COLD = (
     "pyrunc.boot", "pyrunc", "pyrunc.validate", "pyrunc.json_places", "pyrunc.host_faults",
     "pyrunc.config_warnings", "pyrunc._libseccomp", "pyrunc.snapshot", "pyrunc.cli.help",
     "pyrunc.cli.default_spec", "pyrunc.cli.terminal", "pyrunc.cli.validation",
+    "pyrunc.netdevices", "pyrunc.rtnetlink", "pyrunc.resctrl",
     "pyrunc.cli.features", "pyrunc.vocabulary.annotations",
     "pyrunc.explain", "pyrunc.explain.executable", "pyrunc.explain.causes", "pyrunc.explain.remedies",
     "pyrunc.explain.host", "pyrunc.explain.death", "pyrunc.explain.pages",

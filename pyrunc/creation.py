@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.cgroup.base import Cgroup
+    from pyrunc.netdevices import Moved
     from pyrunc.plan import Plan
+    from pyrunc.resctrl import Resctrl
     from pyrunc.seccomp import Filter
     from pyrunc.spec import Object
     from pyrunc.state_directory import State
@@ -124,7 +126,7 @@ def _activation(root: str, id: str, spec: Spec) -> dict[str, Any]:
 class _Creation:
     """One create, from the state directory on: what is begun is undone when it fails."""
 
-    __slots__ = ("state", "spec", "plan", "cgroup", "options", "init")
+    __slots__ = ("state", "spec", "plan", "cgroup", "options", "init", "resctrl", "devices")
 
     def __init__(self, state: State, spec: Spec, plan: Plan, cgroup: Cgroup, options: Options) -> None:
         self.state = state
@@ -133,6 +135,8 @@ class _Creation:
         self.cgroup = cgroup
         self.options = options
         self.init: Init | None = None
+        self.resctrl = resctrl_of(spec, state.id)
+        self.devices: Moved | None = None
 
     def go(self, console: int, direct: bool) -> Created:
         try:
@@ -144,12 +148,19 @@ class _Creation:
             if self.plan.cgroup_owner >= 0:
                 self.cgroup.delegate(self.plan.cgroup_owner)
             self.cgroup.mark(self.state.directory)
+            if self.resctrl:
+                self.resctrl.make()
             phase("open what the plan asks for")
             init = self._spawn(console, direct)
             phase("wait for pyrunc-init")
             init.until_ready(self._stage, self._record_pid)
             phase("record what was made")
             self._oom_score(init)
+            if self.resctrl:
+                from pyrunc.resctrl import join
+
+                join(self.resctrl.groups, init.pid)
+                self.state.record["resctrl"] = self.resctrl.removes
             self.state.record["status"] = "created"
             if not direct or "hooks" in self.spec:
                 self.state.save()
@@ -159,6 +170,8 @@ class _Creation:
                 send_pidfd(receiver, init.pidfd, b"standard")
             if not direct:
                 init.release()
+            if self.devices:
+                self.devices.close()
             return Created(self.state, self.spec, init)
         except BaseException as error:
             if isinstance(error, Error) and error.code == "init-vanished":
@@ -183,6 +196,9 @@ class _Creation:
         record["freezer"] = self.cgroup.freezer_file()
         record["mounts"] = self.plan.host_mounts
         record["temporary"] = _temporary(self.options.pid_file) if self.options.pid_file else ""
+        if self.resctrl:
+            record["resctrl"] = self.resctrl.makes
+            record["resctrl_groups"] = self.resctrl.groups
         record["no_pivot"] = self.options.no_pivot
         record["new_keyring"] = self.options.new_keyring
         record["shared_pids"] = not any(
@@ -238,6 +254,10 @@ class _Creation:
             phase("write the id maps", "linux.uidMappings")
             write_id_maps(self.spec, self.init.pid)
         elif stage == opcodes.STAGE_CREATE_RUNTIME:
+            if "netDevices" in self.spec.linux:
+                from pyrunc.netdevices import move_devices
+
+                self.devices = move_devices(self.spec, self.init.pid)
             # config.md has the deprecated prestart hooks run during start: they see a created container.
             for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
                 phase(f"{kind} hooks", f"hooks.{kind}")
@@ -255,6 +275,11 @@ class _Creation:
         return given or self.spec.mapping("annotations").get("run.oci.pidfd_receiver", "")
 
     def _undo(self) -> None:
+        if self.devices:
+            self.devices.restore()
+            self.devices.close()
+        if self.resctrl:
+            self.state.record["resctrl"] = self.resctrl.makes
         if self.init:
             self.init.end()
             self.init.close()
@@ -314,6 +339,15 @@ def config_error(source: bytes, bundle: str, refused: Refused) -> ConfigError:
 
     found = faults(source, bundle) or [Fault(refused.path, refused.why)]
     return ConfigError("config.json is refused", found)
+
+
+def resctrl_of(spec: Spec, id: str) -> Resctrl | None:
+    """What linux.intelRdt asks for; None when it is not set, and then resctrl is not touched."""
+    if "intelRdt" not in spec.linux:
+        return None
+    from pyrunc.resctrl import Resctrl, mount_point
+
+    return Resctrl(spec.linux.child("intelRdt"), id, mount_point())
 
 
 def raise_limits(plan: Plan, pid: int) -> None:

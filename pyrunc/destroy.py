@@ -28,6 +28,10 @@ def destroy(state: State, spec: Spec | None = None) -> Spec | None:
         from pyrunc.cgroup import restore
 
         _remove_cgroup(restore(record["cgroup"]))
+    if record.get("resctrl"):
+        from pyrunc.resctrl import remove
+
+        remove(record["resctrl"])
     for path in reversed(record.get("mounts", [])):
         _detach(path)
     if record.get("temporary"):

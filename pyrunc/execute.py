@@ -124,6 +124,10 @@ class _Execution:
             timeline.phase("wait for pyrunc-init")
             init.until_ready(_no_stage, _nothing)
             self._oom_score(init)
+            if "intelRdt" in self.spec.linux:
+                from pyrunc.resctrl import join
+
+                join(self.state.record["resctrl_groups"], init.pid)
             if pid_file:
                 write_pid_file(pid_file, init.pid)
             if pidfd_socket:

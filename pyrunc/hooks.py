@@ -127,7 +127,7 @@ def _wait(child: int, timeout: int) -> int | None:
     if timeout:
         pidfd = posix.pidfd_open(child)
         try:
-            if not wait_end(pidfd, timeout * 1000):
+            if not wait_end(pidfd, min(timeout * 1000, 0x7FFFFFFF)):  # what poll(2) takes
                 posix.killpg(child, SIGKILL)
                 posix.waitpid(child, 0)
                 return None

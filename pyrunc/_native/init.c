@@ -380,6 +380,7 @@ static void run_step(struct init *c) {
     RUN(PERSONALITY, step_personality);
     RUN(SCHEDULER, step_scheduler);
     RUN(IO_PRIORITY, step_io_priority);
+    RUN(AFFINITY, step_affinity);
     RUN(MEMORY_POLICY, step_memory_policy);
     RUN(STDIO_OWNER, step_stdio_owner);
     RUN(SETSID, step_setsid);

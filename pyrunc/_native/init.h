@@ -90,6 +90,7 @@ void step_proc_write(struct init *c);
 void step_personality(struct init *c);
 void step_scheduler(struct init *c);
 void step_io_priority(struct init *c);
+void step_affinity(struct init *c);
 void step_memory_policy(struct init *c);
 void step_stdio_owner(struct init *c);
 void step_setsid(struct init *c);

@@ -177,6 +177,10 @@ void step_io_priority(struct init *c) {
   must(c, SYS(ioprio_set, 2 /* IOPRIO_WHO_PGRP */, 0, number(c, 0)), PLAN_AT_NONE, NULL);
 }
 
+void step_affinity(struct init *c) {
+  must(c, SYS(sched_setaffinity, 0, text_size(c, 0), text(c, 0)), PLAN_AT_NONE, NULL);
+}
+
 void step_memory_policy(struct init *c) {
   if (number(c, 2) > (uint64_t)text_size(c, 1) * 8)
     fail(c, PLAN_AT_DECODE, EINVAL, 0, NULL);

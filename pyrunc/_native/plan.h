@@ -113,6 +113,8 @@ struct plan_step {
   PLAN_STEP(SCHEDULER, "iiiiiii") \
   /* ioprio value, for the process group */ \
   PLAN_STEP(IO_PRIORITY, "i") \
+  /* mask of CPUs, bit n is CPU n: sched_setaffinity */ \
+  PLAN_STEP(AFFINITY, "b") \
   /* mode with flags, node mask bytes (64-bit words), number of bits */ \
   PLAN_STEP(MEMORY_POLICY, "ibi") \
   /* uid: stdio that is a pipe, socket or file goes to it */ \

@@ -63,6 +63,7 @@ STEP_CALLS = {
     opcodes.SCHEDULER: "sched_setattr",
     opcodes.IO_PRIORITY: "ioprio_set",
     opcodes.MEMORY_POLICY: "set_mempolicy",
+    opcodes.AFFINITY: "sched_setaffinity",
 }
 
 

@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 def compile_container(spec: Spec, host: Host) -> Plan:
     """config.json → plan. Raises spec.Refused for a value that can't be accepted."""
     plan = Plan()
-    _refuse_unsupported(spec)
     namespaces = Namespaces(spec)
     enter_namespaces(plan, spec, host, namespaces)
     names(plan, spec, namespaces)
     old_tree(plan, spec, host, namespaces)
     mounts(plan, spec, host, namespaces)
     devices(plan, spec, namespaces)
-    if runtime_hooks(spec):
+    if runtime_acts(spec):
         plan.add(opcodes.SYNC, opcodes.STAGE_CREATE_RUNTIME, path="hooks.createRuntime")
     container_hooks(plan, spec, host, "createContainer")
     console(plan, spec.process, bind=1)
@@ -49,14 +48,9 @@ def compile_container(spec: Spec, host: Host) -> Plan:
     return plan
 
 
-def _refuse_unsupported(spec: Spec) -> None:
-    """What can't be applied is an error, never left out in silence (runtime.md, Errors)."""
-    for key in ("netDevices", "intelRdt"):
-        if spec.linux.child(key).data:
-            raise spec.linux.refuse(key, "not supported yet")
-
-
-def runtime_hooks(spec: Spec) -> bool:
-    """Whether the parent has hooks to run when the mounts are there."""
+def runtime_acts(spec: Spec) -> bool:
+    """Whether the parent has something to do when the mounts are there: devices to move, hooks to run."""
     hooks = spec.child("hooks")
-    return bool(hooks.children("prestart") or hooks.children("createRuntime"))
+    if hooks.children("prestart") or hooks.children("createRuntime"):
+        return True
+    return bool(spec.linux.child("netDevices").data)

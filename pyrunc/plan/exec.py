@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyrunc.plan import FD_INIT, Plan, opcodes
 from pyrunc.plan.namespaces import join_cgroups
 from pyrunc.plan.process import before_start, console, execute, keeps_groups, working_directory
+from pyrunc.plan.scheduling import affinity
 from pyrunc.vocabulary.namespaces import CLONE_NEWUSER, NAMESPACES
 
 TYPE_CHECKING = False
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 def compile_exec(spec: Spec, process: Object, host: Host) -> Plan:
     """``spec``: the configuration remembered at create; ``process``: what to run in it."""
     plan = Plan()
+    affinity(plan, process, "initial")
     join_cgroups(plan, host, by_parent=False)
+    affinity(plan, process, "final")
     flags = 0
     for item in spec.linux.children("namespaces"):
         flags |= NAMESPACES.get(item.text("type"), 0)

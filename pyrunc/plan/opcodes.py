@@ -34,23 +34,24 @@ PROC_WRITE = 29
 PERSONALITY = 30
 SCHEDULER = 31
 IO_PRIORITY = 32
-MEMORY_POLICY = 33
-STDIO_OWNER = 34
-SETSID = 35
-RLIMIT = 36
-BOUNDING = 37
-SETGROUPS = 38
-SETIDS = 39
-UMASK = 40
-HOME = 41
-CHDIR = 42
-CAPABILITIES = 43
-AMBIENT = 44
-NO_NEW_PRIVILEGES = 45
-LOOKUP = 46
-GATE = 47
-SECCOMP = 48
-EXEC = 49
+AFFINITY = 33
+MEMORY_POLICY = 34
+STDIO_OWNER = 35
+SETSID = 36
+RLIMIT = 37
+BOUNDING = 38
+SETGROUPS = 39
+SETIDS = 40
+UMASK = 41
+HOME = 42
+CHDIR = 43
+CAPABILITIES = 44
+AMBIENT = 45
+NO_NEW_PRIVILEGES = 46
+LOOKUP = 47
+GATE = 48
+SECCOMP = 49
+EXEC = 50
 
 MAGIC = 5641972821173564025
 VERSION = 1
@@ -145,23 +146,24 @@ NAMES: dict[int, str] = {
     30: "PERSONALITY",
     31: "SCHEDULER",
     32: "IO_PRIORITY",
-    33: "MEMORY_POLICY",
-    34: "STDIO_OWNER",
-    35: "SETSID",
-    36: "RLIMIT",
-    37: "BOUNDING",
-    38: "SETGROUPS",
-    39: "SETIDS",
-    40: "UMASK",
-    41: "HOME",
-    42: "CHDIR",
-    43: "CAPABILITIES",
-    44: "AMBIENT",
-    45: "NO_NEW_PRIVILEGES",
-    46: "LOOKUP",
-    47: "GATE",
-    48: "SECCOMP",
-    49: "EXEC",
+    33: "AFFINITY",
+    34: "MEMORY_POLICY",
+    35: "STDIO_OWNER",
+    36: "SETSID",
+    37: "RLIMIT",
+    38: "BOUNDING",
+    39: "SETGROUPS",
+    40: "SETIDS",
+    41: "UMASK",
+    42: "HOME",
+    43: "CHDIR",
+    44: "CAPABILITIES",
+    45: "AMBIENT",
+    46: "NO_NEW_PRIVILEGES",
+    47: "LOOKUP",
+    48: "GATE",
+    49: "SECCOMP",
+    50: "EXEC",
 }
 
 SIGNATURES: dict[int, str] = {
@@ -197,21 +199,22 @@ SIGNATURES: dict[int, str] = {
     30: "i",
     31: "iiiiiii",
     32: "i",
-    33: "ibi",
-    34: "i",
-    35: "",
-    36: "iii",
-    37: "i",
-    38: "b",
-    39: "ii",
-    40: "i",
+    33: "b",
+    34: "ibi",
+    35: "i",
+    36: "",
+    37: "iii",
+    38: "i",
+    39: "b",
+    40: "ii",
     41: "i",
-    42: "si",
-    43: "iii",
-    44: "i",
-    45: "",
-    46: "ss",
-    47: "",
-    48: "bi",
-    49: "vv",
+    42: "i",
+    43: "si",
+    44: "iii",
+    45: "i",
+    46: "",
+    47: "ss",
+    48: "",
+    49: "bi",
+    50: "vv",
 }

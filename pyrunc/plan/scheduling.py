@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyrunc.spec import Object, Spec
 
 _NODES = 1024
+_CPUS = 8192  # the most that Linux can be built for on x86
 
 
 def scheduling(plan: Plan, process: Object, spec: Spec) -> None:
@@ -62,31 +63,39 @@ def _memory_policy(plan: Plan, policy: Object) -> None:
     mode = MEMORY_MODES.get(policy.text("mode"))
     if mode is None:
         raise policy.refuse("mode", "unknown")
-    mask = _node_mask(policy)
+    mask = number_mask(policy, "nodes", _NODES)
     packed = mask.to_bytes(_NODES // 8, "little") if mask else b""
     plan.add(
         opcodes.MEMORY_POLICY,
         mode | _flags(policy, MEMORY_FLAGS),
         packed,
-        _NODES + 1 if mask else 0,
+        _NODES if mask else 0,
         path=policy.path,
     )
 
 
-def _node_mask(policy: Object) -> int:
-    """A list such as 0-3,7 as a mask."""
+def affinity(plan: Plan, process: Object, key: str) -> None:
+    """process.execCPUAffinity: ``initial`` before a process joins the cgroup, ``final`` after."""
+    wanted = process.child("execCPUAffinity")
+    mask = number_mask(wanted, key, _CPUS)
+    if mask:
+        plan.add(opcodes.AFFINITY, mask.to_bytes(_CPUS // 8, "little"), path=wanted.at(key))
+
+
+def number_mask(owner: Object, key: str, limit: int) -> int:
+    """A list such as 0-3,7 as a mask; its numbers are below ``limit``."""
     mask = 0
-    for part in policy.text("nodes").replace(" ", "").split(","):
+    for part in owner.text(key).replace(" ", "").split(","):
         if not part:
             continue
         first, _, last = part.partition("-")
         last = last or first
         if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
-            raise policy.refuse("nodes", "not a list of numbers")
-        if not int(first) <= int(last) < _NODES:
-            raise policy.refuse("nodes", "out of range")
-        for node in range(int(first), int(last) + 1):
-            mask |= 1 << node
+            raise owner.refuse(key, "not a list of numbers")
+        if not int(first) <= int(last) < limit:
+            raise owner.refuse(key, "out of range")
+        for number in range(int(first), int(last) + 1):
+            mask |= 1 << number
     return mask
 
 

@@ -134,7 +134,7 @@ _process = (
             {
                 "uid": range(0, 4294967295),
                 "gid": range(0, 4294967295),
-                "umask": range(0, 4294967296),
+                "umask": range(0, 512),
                 "additionalGids": [range(0, 4294967295), 0, 4294967296],
             },
             ("uid", "gid"),
@@ -200,8 +200,8 @@ _process = (
                         "SCHED_DEADLINE",
                     )
                 ),
-                "nice": range(-2147483648, 2147483648),
-                "priority": range(-2147483648, 2147483648),
+                "nice": range(-20, 20),
+                "priority": range(0, 100),
                 "flags": [
                     frozenset(
                         (
@@ -260,7 +260,7 @@ _hook = (
         "path": formats.absolutePath,
         "args": [str, 0, 4294967296],
         "env": [str, 0, 4294967296],
-        "timeout": range(1, 9223372036854775808),
+        "timeout": range(1, 4294967296),
     },
     ("path",),
     None,
@@ -395,8 +395,8 @@ _linux = (
                 {
                     "type": frozenset(("c", "b", "u", "p")),
                     "path": formats.absolutePath,
-                    "major": range(-9223372036854775808, 9223372036854775808),
-                    "minor": range(-9223372036854775808, 9223372036854775808),
+                    "major": range(0, 4294967296),
+                    "minor": range(0, 4294967296),
                     "fileMode": range(0, 4294967296),
                     "uid": range(0, 4294967295),
                     "gid": range(0, 4294967295),

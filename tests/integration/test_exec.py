@@ -333,3 +333,30 @@ def test_a_signal_goes_on_to_the_process(container: Container) -> None:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGUSR1)
         assert process.wait(10) == 9
+
+
+@pytest.mark.spec("process.execCPUAffinity")
+@pytest.mark.parametrize(
+    ("affinity", "expected"),
+    [({"initial": "0"}, "0"), ({"initial": "0", "final": "1"}, "1"), ({"final": "0"}, "0"), ({}, "")],
+)
+def test_cpu_affinity_of_exec(runtime: Runtime, affinity: dict[str, str], expected: str) -> None:
+    """It is that of the container's process, and does not touch the container's process itself."""
+    peers_differ("runc", "crun", why="Debian's versions do not know it")
+    container = runtime.sleeper()
+    container.config["process"]["execCPUAffinity"] = affinity
+    container.started()
+    status = container.exec("/bin/grep", "Cpus_allowed_list", "/proc/self/status").ok()
+    everywhere = Path("/proc/self/status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
+    assert status.stdout.split()[1] == (expected or everywhere)
+    own = container.exec("/bin/grep", "Cpus_allowed_list", "/proc/1/status").ok()
+    assert own.stdout.split()[1] == everywhere
+
+
+@pytest.mark.spec("process.execCPUAffinity")
+def test_cpus_that_the_host_has_not_got(runtime: Runtime) -> None:
+    peers_differ("runc", "crun", why="Debian's versions do not know it")
+    container = runtime.sleeper()
+    container.config["process"]["execCPUAffinity"] = {"final": "4000"}
+    container.started()
+    assert "process.execCPUAffinity.final" in container.exec("/bin/true").failed().stderr

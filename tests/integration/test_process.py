@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.integration.harness import CAPABILITY_SETS, Runtime, peers_differ
+from tests.integration.harness import CAPABILITY_SETS, CGROUPS, Runtime, peers_differ
 
 
 def status_field(text: str, name: str) -> str:
@@ -175,3 +175,79 @@ def test_scheduler_and_io_priority(runtime: Runtime) -> None:
     fields = stat.rpartition(")")[2].split()
     assert (fields[16], fields[38]) == ("5", "3")  # nice, policy: proc_pid_stat(5)
     assert io.startswith("idle")
+
+
+@pytest.mark.spec("linux.memoryPolicy")
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"mode": "MPOL_BIND", "nodes": "0"}, "bind:0"),
+        ({"mode": "MPOL_INTERLEAVE", "nodes": "0"}, "interleave:0"),
+        ({"mode": "MPOL_PREFERRED", "nodes": "0"}, "prefer:0"),
+        ({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}, "bind=static:0"),
+        ({"mode": "MPOL_LOCAL"}, "local"),
+        ({"mode": "MPOL_DEFAULT"}, "default"),
+    ],
+)
+def test_memory_policy(runtime: Runtime, policy: dict[str, object], expected: str) -> None:
+    peers_differ("runc", "crun", why="Debian's versions do not know it")
+    container = runtime.sh("head -n 1 /proc/self/numa_maps")
+    container.config["linux"]["memoryPolicy"] = policy
+    assert container.run().ok().stdout.split()[1] == expected
+
+
+@pytest.mark.spec("linux.memoryPolicy")
+def test_a_memory_node_that_the_host_has_not_got(runtime: Runtime) -> None:
+    peers_differ("runc", "crun", why="Debian's versions do not know it")
+    container = runtime.sh("echo ran")
+    container.config["linux"]["memoryPolicy"] = {"mode": "MPOL_BIND", "nodes": "1000"}
+    assert "linux.memoryPolicy" in container.run().failed().stderr
+
+
+@pytest.mark.spec("linux.personality")
+def test_personality(runtime: Runtime) -> None:
+    container = runtime.container("/bin/uname", "-m")
+    container.config["linux"]["personality"] = {"domain": "LINUX32"}
+    assert container.run().ok().stdout == "i686\n"
+
+
+@pytest.mark.spec("linux.personality")
+def test_personality_has_no_flags(runtime: Runtime) -> None:
+    peers_differ("runc", "crun", why="crun ignores them")
+    container = runtime.container("/bin/uname", "-m")
+    container.config["linux"]["personality"] = {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}
+    assert "linux.personality.flags" in container.run().failed().stderr
+
+
+@pytest.mark.spec("process.scheduler")
+@pytest.mark.parametrize(
+    ("scheduler", "policy"),
+    [
+        ({"policy": "SCHED_OTHER", "nice": 3}, 0),
+        ({"policy": "SCHED_FIFO", "priority": 5, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}, 0x40000001),
+        ({"policy": "SCHED_RR", "priority": 5}, 2),
+        ({"policy": "SCHED_IDLE"}, 5),
+    ],
+)
+def test_scheduling_policies(runtime: Runtime, scheduler: dict[str, object], policy: int) -> None:
+    peers_differ("runc", "crun", why="Debian's versions do not know them")
+    container = runtime.container("/bin/cat", "/proc/self/stat")
+    container.config["process"]["scheduler"] = scheduler
+    if (CGROUPS / "cpu" / "cpu.rt_runtime_us").exists():  # realtime needs a budget then
+        budget = {"realtimeRuntime": 1000, "realtimePeriod": 1000000}
+        container.config["linux"]["resources"]["cpu"] = budget
+    found = container.run().ok().stdout.rpartition(")")[2].split()[38]
+    assert int(found) == policy & 0xFF
+
+
+@pytest.mark.spec("process.ioPriority")
+@pytest.mark.parametrize(("level", "accepted"), [(0, True), (7, True), (8, False), (-1, False)])
+def test_levels_of_io_priority(runtime: Runtime, level: int, accepted: bool) -> None:
+    peers_differ("runc", "crun", why="Debian's versions do not know it")
+    container = runtime.container("/bin/ionice")
+    container.config["process"]["ioPriority"] = {"class": "IOPRIO_CLASS_BE", "priority": level}
+    answer = container.run()
+    if accepted:
+        assert answer.ok().stdout == f"best-effort: prio {level}\n"
+    else:
+        assert "process.ioPriority.priority" in answer.failed().stderr
