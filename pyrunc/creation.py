@@ -449,7 +449,18 @@ def host_of(id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bo
     ]
     if not cgroup.clones(spec.linux.child("resources").data):
         host.cgroup_joins = cgroup.join_files()
+    label = spec.linux.text("mountLabel")
+    if label and has_selinux():
+        host.mount_label = label
     return host
+
+
+def has_selinux() -> bool:
+    try:
+        posix.stat("/sys/fs/selinux/enforce")
+    except OSError:
+        return False
+    return True
 
 
 def recompile(state: State) -> Plan:

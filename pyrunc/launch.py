@@ -22,6 +22,7 @@ from pyrunc.errors import Error
 from pyrunc.plan import (
     FD_CGROUP,
     FD_CONSOLE,
+    FD_ID_MAPS,
     FD_INIT,
     FD_NAMESPACE,
     FD_TREE_RECURSIVE,
@@ -233,6 +234,8 @@ def open_requests(plan: Plan, console: int = -1, init_pidfd: int = -1) -> Opened
                     fd = _cgroup_file(request)
                 elif request.kind == FD_NAMESPACE:
                     fd = _namespace(request)
+                elif request.kind == FD_ID_MAPS:
+                    fd = _id_maps(request)
                 else:
                     fd = _tree(request)
                 opened.fds.append(fd)
@@ -331,16 +334,13 @@ def _tree(request: FdRequest) -> int:
 
 
 def _map_ids(request: FdRequest, tree: int) -> None:
-    """An id-mapped mount takes its maps from a user namespace: mount_setattr(2)."""
     from pyrunc._native.load import clone
 
     assert request.id_maps
-    uids, gids, recursive = request.id_maps
-    lib = clone().lib
-    namespace = lib.pyrunc_user_namespace(uids.encode(), gids.encode())
+    namespace = -1
     try:
-        checked(namespace, "clone3", request.path, "the id maps of a mount")
-        result = lib.pyrunc_idmap(tree, namespace, int(recursive))
+        namespace = _id_maps(request)
+        result = clone().lib.pyrunc_idmap(tree, namespace, int(request.id_maps[2]))
         checked(result, "mount_setattr", request.path, request.value)
     except Error:
         posix.close(tree)
@@ -348,6 +348,16 @@ def _map_ids(request: FdRequest, tree: int) -> None:
     finally:
         if namespace >= 0:
             posix.close(namespace)
+
+
+def _id_maps(request: FdRequest) -> int:
+    """An id-mapped mount takes its maps from a user namespace: mount_setattr(2)."""
+    from pyrunc._native.load import clone
+
+    assert request.id_maps
+    uids, gids, _ = request.id_maps
+    namespace = clone().lib.pyrunc_user_namespace(uids.encode(), gids.encode())
+    return checked(namespace, "clone3", request.path, "the id maps of a mount")
 
 
 def _cgroup_file(request: FdRequest) -> int:

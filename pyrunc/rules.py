@@ -123,6 +123,9 @@ def _mounts(document: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]
         elif not mount.get("type"):
             hint = "name the file system, or add the option bind or rbind"
             yield (*where, "type"), "is required", hint
+        if "tmpcopyup" in options and mount.get("type") != "tmpfs":
+            position = options.index("tmpcopyup")
+            yield (*where, "options", position), "tmpcopyup is for a mount of type tmpfs", ""
         uids, gids = bool(mount.get("uidMappings")), bool(mount.get("gidMappings"))
         if uids != gids:
             missing = "gidMappings" if uids else "uidMappings"

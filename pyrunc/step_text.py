@@ -26,7 +26,8 @@ _NAMES: dict[int, tuple[str, ...]] = {
     opcodes.SYNC: ("stage",),
     opcodes.PROPAGATE: ("propagation",),
     opcodes.ROOTFS: ("", "directory"),
-    opcodes.MOUNT: ("type", "source", "parameters", "attributes", "propagation", "destination", ""),
+    opcodes.MOUNT: ("type", "source", "parameters", "attributes", "propagation", "destination", "", ""),
+    opcodes.REMOUNT: ("parameters", "attributes", "recursive", "propagation", "destination"),
     opcodes.BIND: ("source", "attributes", "recursive", "propagation", "destination", "", "source"),
     opcodes.CGROUP_BIND: ("source", "name"),
     opcodes.CGROUP_SEAL: ("attributes", "propagation"),
@@ -142,9 +143,10 @@ def _shown(op: int, name: str, value: Value | bytes) -> Value:
 
 
 def _attributes(op: int, name: str, value: int) -> list[str]:
-    """Flags of mount_setattr(2) as options. Only a bind has those to clear in the lower half."""
-    set_ = value >> 32 if op == opcodes.BIND else value
-    cleared = value & 0xFFFFFFFF if op == opcodes.BIND else 0
+    """Flags of mount_setattr(2) as options. Binds and remounts have those to clear in the lower half."""
+    both = op in (opcodes.BIND, opcodes.REMOUNT)
+    set_ = value >> 32 if both else value
+    cleared = value & 0xFFFFFFFF if both else 0
     found = []
     for option, (on, off) in options.ATTRIBUTES.items():
         field = options.ATIME if on & options.ATIME else on

@@ -359,6 +359,7 @@ static void run_step(struct init *c) {
     RUN(PROPAGATE, step_propagate);
     RUN(ROOTFS, step_rootfs);
     RUN(MOUNT, step_mount);
+    RUN(REMOUNT, step_remount);
     RUN(BIND, step_bind);
     RUN(MKNOD, step_mknod);
     RUN(BIND_DEVICE, step_bind_device);

@@ -61,6 +61,7 @@ int private_procfs(void);
 void step_propagate(struct init *c);
 void step_rootfs(struct init *c);
 void step_mount(struct init *c);
+void step_remount(struct init *c);
 void step_bind(struct init *c);
 void step_mknod(struct init *c);
 void step_bind_device(struct init *c);
@@ -73,6 +74,10 @@ void step_root_readonly(struct init *c);
 void step_root_propagation(struct init *c);
 void step_pivot(struct init *c);
 void step_console(struct init *c);
+
+/* init_copy.c: what is in the directory `from` into the root of a tree; own: its own owner and mode too.
+ * path: for errors */
+void copy_up(struct init *c, int from, int tree, bool own, const char *path);
 
 /* init_process.c */
 void step_cgroup_join(struct init *c);

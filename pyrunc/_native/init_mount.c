@@ -292,14 +292,16 @@ static long set_parameter(int context, const char *parameter) {
   return SYS(fsconfig, context, FSCONFIG_SET_STRING, key, parameter + size + 1, 0);
 }
 
-static void set_parameters(struct init *c, int context) {
-  if (text_size(c, 1)) {
-    long error = SYS(fsconfig, context, FSCONFIG_SET_STRING, "source", text(c, 1), 0);
-    if (error < 0)
-      fail_fsconfig(c, context, error, "source");
-  }
-  const uint64_t *parameters = (const uint64_t *)(const void *)text(c, 2);
-  for (uint32_t i = 0; i < text_size(c, 2); i++) {
+static void set_source(struct init *c, int context, const char *source) {
+  long error = *source ? SYS(fsconfig, context, FSCONFIG_SET_STRING, "source", source, 0) : 0;
+  if (error < 0)
+    fail_fsconfig(c, context, error, "source");
+}
+
+/* Those of an argument of the step. */
+static void set_parameters(struct init *c, int context, int argument) {
+  const uint64_t *parameters = (const uint64_t *)(const void *)text(c, argument);
+  for (uint32_t i = 0; i < text_size(c, argument); i++) {
     const char *parameter = plan_text(&c->plan, parameters[i]);
     long error = set_parameter(context, parameter);
     if (error < 0)
@@ -310,6 +312,9 @@ static void set_parameters(struct init *c, int context) {
 /* A new detached mount, or -1 when it is optional and refused. */
 static int new_mount(struct init *c) {
   bool optional = number(c, 6) & PLAN_MOUNT_OPTIONAL;
+  uint64_t attributes = number(c, 3);
+  if (number(c, 6) & PLAN_MOUNT_COPY_UP)
+    attributes &= ~(uint64_t)MOUNT_ATTR_RDONLY; /* not yet */
   const char *type = text(c, 0);
   long context = SYS(fsopen, type, FSOPEN_CLOEXEC);
   if (context < 0 && optional) {
@@ -317,11 +322,12 @@ static int new_mount(struct init *c) {
     return -1;
   }
   must(c, context, PLAN_AT_FSOPEN, type);
-  set_parameters(c, (int)context);
+  set_source(c, (int)context, text(c, 1));
+  set_parameters(c, (int)context, 2);
   long error = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
   if (error < 0 && !optional)
     fail_fsconfig(c, (int)context, error, type);
-  long tree = error < 0 ? error : SYS(fsmount, context, FSMOUNT_CLOEXEC, number(c, 3));
+  long tree = error < 0 ? error : SYS(fsmount, context, FSMOUNT_CLOEXEC, attributes);
   retire(c, (int)context);
   if (tree < 0 && optional) {
     warn(c, PLAN_AT_FSMOUNT, tree, 0, type);
@@ -330,9 +336,9 @@ static int new_mount(struct init *c) {
   return (int)must(c, tree, PLAN_AT_FSMOUNT, type);
 }
 
-/* MOUNT_ATTR_* as flags of mount(2). */
-static unsigned long legacy_flags(uint64_t attributes) {
-  unsigned long flags = attributes & 0xf; /* ro, nosuid, nodev, noexec are the same bits */
+/* MOUNT_ATTR_* as flags of mount(2), and those that only mount(2) has. */
+static unsigned long legacy_flags(uint64_t attributes, uint64_t more) {
+  unsigned long flags = more | (attributes & 0xf); /* ro, nosuid, nodev, noexec are the same bits */
   if (attributes & MOUNT_ATTR_NOATIME)
     flags |= 1ul << 10;
   if (attributes & MOUNT_ATTR_NODIRATIME)
@@ -407,7 +413,7 @@ static void release_masks(struct init *c) {
   c->masks = -1;
 }
 
-/* A parameter does not fit fsconfig's 256 bytes: mount(2) on a directory of our own, then a copy of that
+/* A parameter does not fit fsconfig's 256 bytes, or a flag is unknown to it: mount(2) on a directory of our own, then a copy of that
  * mount, detached as those of fsmount are. The path goes through the host's procfs. */
 static int mount_legacy(struct init *c) {
   char data[PATH_SIZE];
@@ -418,7 +424,8 @@ static int mount_legacy(struct init *c) {
   long onto = must(c, SYS(openat, c->masks, "dir", O_PATH | O_CLOEXEC), PLAN_AT_OPEN, type);
   decimal(path + 14, (uint64_t)onto);
   join_parameters(c, data);
-  must(c, SYS(mount, text(c, 1), path, type, legacy_flags(number(c, 3)), data), PLAN_AT_FSMOUNT, type);
+  must(c, SYS(mount, text(c, 1), path, type, legacy_flags(number(c, 3), number(c, 6) >> 32), data), PLAN_AT_FSMOUNT,
+       type);
   long mounted = must(c, SYS(openat, c->masks, "dir", O_PATH | O_CLOEXEC), PLAN_AT_OPEN, type);
   int tree = clone_tree(c, (int)mounted, "", AT_EMPTY_PATH);
   retire(c, (int)onto);
@@ -427,13 +434,27 @@ static int mount_legacy(struct init *c) {
   return tree;
 }
 
+/* userns: a descriptor, or -1 */
+static void map_ids(struct init *c, int tree, int userns) {
+  struct mount_attr attributes = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
+  if (userns < 0)
+    return;
+  must(c, SYS(mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes), PLAN_AT_SETATTR, text(c, 0));
+  retire(c, userns);
+}
+
 void step_mount(struct init *c) {
   const char *path = text(c, 5);
   uint64_t flags = number(c, 6);
   int tree = flags & PLAN_MOUNT_LEGACY ? mount_legacy(c) : new_mount(c);
   if (tree < 0)
     return;
+  map_ids(c, tree, descriptor(c, 7));
   int onto = destination(c, path, 0, false);
+  if (flags & PLAN_MOUNT_COPY_UP) {
+    copy_up(c, onto, tree, flags & PLAN_MOUNT_COPY_OWN, path);
+    set_attributes(c, tree, number(c, 3) & MOUNT_ATTR_RDONLY, 0, false, path);
+  }
   attach(c, tree, onto, path);
   retire(c, onto);
   set_propagation(c, tree, number(c, 4), path);
@@ -446,6 +467,24 @@ void step_mount(struct init *c) {
   } else {
     retire(c, tree);
   }
+}
+
+/* What is mounted at a path: the file system's parameters, then the mount's own attributes. */
+void step_remount(struct init *c) {
+  const char *path = text(c, 4);
+  int mounted = (int)must(c, open_in_root(c, path, O_PATH), PLAN_AT_OPEN, path);
+  if (text_size(c, 0)) {
+    int context = (int)must(c, SYS(fspick, mounted, "", FSPICK_EMPTY_PATH | FSPICK_CLOEXEC), PLAN_AT_FSOPEN, path);
+    set_parameters(c, context, 0);
+    long error = SYS(fsconfig, context, FSCONFIG_CMD_RECONFIGURE, 0, 0, 0);
+    if (error < 0)
+      fail_fsconfig(c, context, error, path);
+    retire(c, context);
+  }
+  set_attributes(c, mounted, number(c, 1) >> 32, (uint32_t)number(c, 1), false, path);
+  set_attributes(c, mounted, number(c, 2) >> 32, (uint32_t)number(c, 2), true, path);
+  set_propagation(c, mounted, number(c, 3), path);
+  retire(c, mounted);
 }
 
 /* Instead of the tree that the parent cloned before init had mounted anything. */

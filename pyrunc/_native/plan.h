@@ -8,7 +8,7 @@
  *     int32_t           [nfds]      descriptor numbers, written by the parent when it has opened them
  *     blob                          strings and byte strings
  *
- * Every number is little-endian and native. A step is an opcode and seven 64-bit arguments. The signature
+ * Every number is little-endian and native. A step is an opcode and eight 64-bit arguments. The signature
  * of an opcode says what each argument is, and the decoder checks it before the first step runs:
  *
  *     i  a number
@@ -24,7 +24,7 @@
 
 #define PLAN_MAGIC 0x4e4c50636e757279 /* "yruncPLN" */
 #define PLAN_VERSION 1
-#define PLAN_ARGUMENTS 7
+#define PLAN_ARGUMENTS 8
 
 struct plan_header {
   uint64_t magic;
@@ -70,8 +70,12 @@ struct plan_step {
    * rootfs */ \
   PLAN_STEP(ROOTFS, "fs") \
   /* type, source, parameters ("key" or "key=value"), MOUNT_ATTR_* to set, MS_* propagation or 0, destination, \
-   * MOUNT_* flags: fsopen, fsconfig, fsmount, move_mount */ \
-  PLAN_STEP(MOUNT, "ssviisi") \
+   * MOUNT_* flags and MS_*<<32 of mount(2), user namespace to id-map it by or none: fsopen, fsconfig, fsmount, \
+   * move_mount */ \
+  PLAN_STEP(MOUNT, "ssviisif") \
+  /* parameters, MOUNT_ATTR_* of the mount set<<32|clear, of all below set<<32|clear, MS_* propagation or 0, path: \
+   * changes what is mounted there */ \
+  PLAN_STEP(REMOUNT, "viiis") \
   /* fd of a detached tree, attributes set<<32|clear, recursive attributes set<<32|clear, MS_* propagation or 0, \
    * destination, BIND_* flags, without a descriptor: the host path to clone in the namespace of init */ \
   PLAN_STEP(BIND, "fiiisis") \
@@ -155,15 +159,17 @@ enum plan_op {
       PLAN_OP_END
 };
 
-#define PLAN_MOUNT_NO_DEV 1    /* reserved */
-#define PLAN_MOUNT_PROC 2      /* it is the procfs that writes go through from here on */
-#define PLAN_MOUNT_DEVPTS 4    /* it is the devpts of the console */
-#define PLAN_MOUNT_LEGACY 8    /* a parameter is too long for fsconfig: mount(2) on the destination's fd */
-#define PLAN_MOUNT_OPTIONAL 16 /* a failure of fsopen is no error */
-#define PLAN_MOUNT_CGROUPS 32  /* CGROUP_BIND binds below it */
-#define PLAN_BIND_NOFOLLOW 1   /* a last link of the destination is not followed */
-#define PLAN_BIND_RECURSIVE 2  /* of a host path: with all that is mounted below it */
-#define PLAN_BIND_AGAIN 4      /* clone the attached directory once more: mountinfo is in the order of cloning */
+#define PLAN_MOUNT_NO_DEV 1     /* reserved */
+#define PLAN_MOUNT_PROC 2       /* it is the procfs that writes go through from here on */
+#define PLAN_MOUNT_DEVPTS 4     /* it is the devpts of the console */
+#define PLAN_MOUNT_LEGACY 8     /* a parameter is too long for fsconfig: mount(2) on the destination's fd */
+#define PLAN_MOUNT_OPTIONAL 16  /* a failure of fsopen is no error */
+#define PLAN_MOUNT_CGROUPS 32   /* CGROUP_BIND binds below it */
+#define PLAN_MOUNT_COPY_UP 64   /* it begins with what its destination holds */
+#define PLAN_MOUNT_COPY_OWN 128 /* and has the destination's own owner and mode */
+#define PLAN_BIND_NOFOLLOW 1    /* a last link of the destination is not followed */
+#define PLAN_BIND_RECURSIVE 2   /* of a host path: with all that is mounted below it */
+#define PLAN_BIND_AGAIN 4       /* clone the attached directory once more: mountinfo is in the order of cloning */
 
 #define PLAN_PIVOT_ROOT 0
 #define PLAN_PIVOT_MOVE 1
@@ -225,5 +231,6 @@ struct plan_message {
 #define PLAN_AT_UMOUNT 29
 #define PLAN_AT_DECODE 30 /* the plan is broken */
 #define PLAN_AT_CLOSE_RANGE 31
+#define PLAN_AT_COPY 32 /* tmpcopyup */
 
 #endif

@@ -36,6 +36,7 @@ CALLS = {
     opcodes.AT_FORK: "clone",
     opcodes.AT_EXECVE: "execve",
     opcodes.AT_CHOWN: "fchownat",
+    opcodes.AT_COPY: "copy",
     opcodes.AT_CHDIR: "fchdir",
     opcodes.AT_SETGROUPS: "setgroups",
     opcodes.AT_SETGID: "setresgid",

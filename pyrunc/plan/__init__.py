@@ -20,7 +20,7 @@ _U64 = 0xFFFFFFFFFFFFFFFF
 
 # What the parent opens for a descriptor of the plan.
 NO_FD = -1  # PLAN_NO_FD
-FD_TREE, FD_TREE_RECURSIVE, FD_NAMESPACE, FD_CGROUP, FD_CONSOLE, FD_INIT = range(6)
+FD_TREE, FD_TREE_RECURSIVE, FD_NAMESPACE, FD_CGROUP, FD_CONSOLE, FD_INIT, FD_ID_MAPS = range(7)
 
 
 class Step:
@@ -70,6 +70,7 @@ class Host:
         "seccomp",
         "no_pivot",
         "new_keyring",
+        "mount_label",
     )
 
     def __init__(self, id: str, bundle: str, rootfs: str) -> None:
@@ -83,6 +84,7 @@ class Host:
         self.seccomp: Filter | None = None
         self.no_pivot = False
         self.new_keyring = True
+        self.mount_label = ""  # linux.mountLabel, where SELinux is enabled
 
 
 class Plan:
@@ -137,7 +139,7 @@ class Plan:
 
 
 _HEADER = _struct.Struct("<QIIIIiiiiQQ")
-_STEP = _struct.Struct("<II7Q")
+_STEP = _struct.Struct(f"<II{opcodes.ARGUMENTS}Q")
 
 
 class _Encoder:
@@ -156,7 +158,7 @@ class _Encoder:
     ) -> bytes:
         steps = []
         for step in self.plan.steps:
-            values = [0, 0, 0, 0, 0, 0, 0]
+            values = [0] * opcodes.ARGUMENTS
             for index, kind in enumerate(opcodes.SIGNATURES[step.op]):
                 values[index] = self._argument(kind, step.arguments[index])
             steps.append(_STEP.pack(step.op, 0, *values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.plan import FD_TREE, FD_TREE_RECURSIVE, NO_FD, opcodes
+from pyrunc.plan import FD_ID_MAPS, FD_TREE, FD_TREE_RECURSIVE, NO_FD, opcodes
 from pyrunc.plan.namespaces import id_map
 from pyrunc.vocabulary.mount_options import (
     ACTIONS,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.spec import Object, Spec
 
+# Their files have labels of their own.
+_UNLABELLED = ("proc", "sysfs", "mqueue", "cgroup", "cgroup2")
 # File systems of the kernel's own: read-only is a matter of the mount, not of their one superblock.
 _VIRTUAL = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
 
@@ -83,29 +85,61 @@ def mounts(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None:
         if not mount.text("destination"):
             raise mount.refuse("destination", "missing")
         options = Options(mount)
-        if "tmpcopyup" in options.actions:
-            plan.warnings.append(f"{mount.path}: tmpcopyup is not supported yet, the tmpfs stays empty")
-        if options.bind:
-            _bind(plan, mount, host, namespaces, options, _id_maps(mount, spec, options))
-        elif _id_maps(mount, spec, options):
-            raise mount.refuse("options", "only binds can be id-mapped")
+        id_maps = _id_maps(mount, spec, options)
+        if "remount" in options.actions:
+            _remount(plan, mount, options)
+        elif options.bind:
+            _bind(plan, mount, host, namespaces, options, id_maps)
         elif mount.text("type") == "cgroup":
             _cgroup(plan, mount, spec, host, namespaces, options)
         else:
-            _filesystem(plan, mount, options)
+            _filesystem(plan, mount, options, host.mount_label, id_maps)
 
 
-def _filesystem(plan: Plan, mount: Object, options: Options) -> None:
+def _remount(plan: Plan, mount: Object, options: Options) -> None:
+    """What is mounted there already gets other attributes, and without `bind` other parameters too."""
+    plan.add(
+        opcodes.REMOUNT,
+        [] if options.bind else options.parameters,
+        options.set << 32 | options.clear,
+        options.rset << 32 | options.rclear,
+        options.propagation,
+        mount.text("destination"),
+        path=mount.path,
+    )
+
+
+def _filesystem(
+    plan: Plan,
+    mount: Object,
+    options: Options,
+    label: str,
+    id_maps: tuple[str, str, bool] | None,
+) -> None:
     kind = mount.text("type")
     if not kind:
         raise mount.refuse("type", "missing")
     flags = {"proc": opcodes.MOUNT_PROC, "devpts": opcodes.MOUNT_DEVPTS}.get(kind, 0)
     parameters = options.parameters
+    # Nothing is below a new mount: what is for all below is for itself.
+    options.set |= options.rset
     if kind not in _VIRTUAL and options.set & RDONLY:
         parameters = ["ro", *parameters]
-    if any(len(parameter) > 255 for parameter in parameters):
-        flags |= opcodes.MOUNT_LEGACY
-    _mount(plan, mount, kind, mount.text("source"), parameters, options, flags=flags)
+    if label and kind not in _UNLABELLED and not any(entry.startswith("context=") for entry in parameters):
+        parameters = [*parameters, f"context={label}"]
+    if options.flags or any(len(parameter) > 255 for parameter in parameters):
+        flags |= opcodes.MOUNT_LEGACY | options.flags << 32
+    if "tmpcopyup" in options.actions:
+        if kind != "tmpfs":
+            raise mount.refuse("options", "tmpcopyup is for a tmpfs")
+        flags |= opcodes.MOUNT_COPY_UP
+        if not any(entry.startswith("mode=") for entry in parameters):
+            flags |= opcodes.MOUNT_COPY_OWN
+    user = NO_FD
+    if id_maps:
+        user = plan.fd(FD_ID_MAPS, kind, f"{mount.path}.uidMappings")
+        plan.fds[user].id_maps = id_maps
+    _mount(plan, mount, kind, mount.text("source"), parameters, options, flags=flags, user=user)
 
 
 def _mount(
@@ -117,6 +151,7 @@ def _mount(
     options: Options,
     destination: str = "",
     flags: int = 0,
+    user: int = NO_FD,
 ) -> None:
     plan.add(
         opcodes.MOUNT,
@@ -127,6 +162,7 @@ def _mount(
         options.propagation,
         destination or mount.text("destination"),
         flags,
+        user,
         path=mount.path,
     )
 
