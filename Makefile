@@ -1,4 +1,5 @@
-# make build | run | test | engines | engines-fast | engines-doc | lint | bench | conformance | fuzz | error-docs | opcodes | format | clean
+# make build | run | test | engines | engines-fast | engines-doc | lint | bench | conformance | fuzz | error-docs | vocabulary
+#      | conformance-doc | opcodes | format | clean
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 export OCI_RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyrunc
@@ -28,7 +29,7 @@ define apt
 fi
 endef
 
-.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary opcodes shapes format clean tools
+.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -92,6 +93,9 @@ conformance: build
 
 fuzz: build
 	sh scripts/fuzz.sh
+
+conformance-doc:
+	$(PYTHON) scripts/conformance_doc.py docs/conformance.md
 
 vocabulary: build
 	$(VENV)/bin/python scripts/vocabulary.py docs/vocabulary.md

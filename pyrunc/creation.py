@@ -196,6 +196,7 @@ class _Creation:
         record["freezer"] = self.cgroup.freezer_file()
         record["mounts"] = self.plan.host_mounts
         record["temporary"] = _temporary(self.options.pid_file) if self.options.pid_file else ""
+        record["notifies"] = self.plan.notifies
         if self.resctrl:
             record["resctrl"] = self.resctrl.makes
             record["resctrl_groups"] = self.resctrl.groups

@@ -17,6 +17,7 @@ from pyrunc.spec import Object, Refused, Spec, drop_null, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from typing import Any
 
     from pyrunc.plan import Plan
@@ -132,7 +133,8 @@ class _Execution:
                 write_pid_file(pid_file, init.pid)
             if pidfd_socket:
                 send_pidfd(pidfd_socket, init.pidfd, b"setns")
-            init.start(lambda fd: self._hand_over(init.pid, fd))
+            agent = self._agent() if init.plan.notifies else None
+            init.start(lambda fd: self._hand_over(agent, init.pid, fd))
             timeline.started()
         except BaseException:
             init.end()
@@ -142,10 +144,16 @@ class _Execution:
         master = receive_master(ours) if ours else -1
         return foreground.wait(init.pid, init.pidfd, master)
 
-    def _hand_over(self, pid: int, fd: int) -> None:
+    def _agent(self) -> _socket.socket:
+        from pyrunc.listener import connect
+
+        return connect(self.spec)
+
+    def _hand_over(self, agent: _socket.socket | None, pid: int, fd: int) -> None:
         from pyrunc.listener import hand_over
 
-        hand_over(self.spec, self.state.id, self.spec.bundle, pid, fd)
+        assert agent is not None
+        hand_over(agent, self.spec, self.state.id, self.spec.bundle, pid, fd)
 
     def _spawn(self, console: int) -> Init:
         record = self.state.record

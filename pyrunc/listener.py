@@ -14,10 +14,21 @@ if TYPE_CHECKING:
     from pyrunc.spec import Spec
 
 
-def hand_over(spec: Spec, id: str, bundle: str, pid: int, listener: int) -> None:
-    """One connection, one message with the descriptor, then the end; closes ``listener``. Raises Error."""
+def connect(spec: Spec) -> _socket.socket:
+    """A connection to the agent, before the program can run. Raises Error."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    path = spec.linux.child("seccomp").text("listenerPath")
+    try:
+        connection.connect(path)
+    except OSError as error:
+        connection.close()
+        raise _unreachable(path, "connect", error) from None
+    return connection
+
+
+def hand_over(connection: _socket.socket, spec: Spec, id: str, bundle: str, pid: int, listener: int) -> None:
+    """One message with the descriptor, then the end; closes ``connection`` and ``listener``. Raises Error."""
     seccomp = spec.linux.child("seccomp")
-    path = seccomp.text("listenerPath")
     version = spec.text("ociVersion")
     before, after = state_json(id, "creating", bundle, version, spec.mapping("annotations"))
     metadata = seccomp.text("listenerMetadata")
@@ -25,23 +36,25 @@ def hand_over(spec: Spec, id: str, bundle: str, pid: int, listener: int) -> None
     text = (
         f'{{"ociVersion":{quote(version)},"fds":["seccompFd"],"pid":{pid}{extra},"state":{before}{pid}{after}}}'
     ).encode()
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        connection.connect(path)
         rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _struct.pack("i", listener))]
         sent = connection.sendmsg([text], rights, _socket.MSG_NOSIGNAL)
         while sent < len(text):
             sent += connection.send(text[sent:], _socket.MSG_NOSIGNAL)
     except OSError as error:
-        raise Error(
-            f"the seccomp agent at {path} can't be reached",
-            code="seccomp-listener",
-            step="seccomp",
-            path="linux.seccomp.listenerPath",
-            syscall="connect",
-            subject=path,
-            errno=error.errno or 0,
-        ) from None
+        raise _unreachable(seccomp.text("listenerPath"), "sendmsg", error) from None
     finally:
         connection.close()
         posix.close(listener)
+
+
+def _unreachable(path: str, syscall: str, error: OSError) -> Error:
+    return Error(
+        f"the seccomp agent at {path} can't be reached",
+        code="seccomp-listener",
+        step="seccomp",
+        path="linux.seccomp.listenerPath",
+        syscall=syscall,
+        subject=path,
+        errno=error.errno or 0,
+    )

@@ -73,7 +73,8 @@ def _terminal(spec: Spec, options: Options) -> tuple[_socket.socket | None, _soc
 def _start(created: Created) -> None:
     state, init = created.state, created.init
     try:
-        init.start(lambda fd: _hand_over(created, fd))
+        agent = _agent(created) if init.plan.notifies else None
+        init.start(lambda fd: _hand_over(created, agent, fd))
         state.record["status"] = "running"
         state.save()
     except Error:
@@ -84,10 +85,17 @@ def _start(created: Created) -> None:
     timeline.started()
 
 
-def _hand_over(created: Created, fd: int) -> None:
+def _agent(created: Created) -> _socket.socket:
+    from pyrunc.listener import connect
+
+    return connect(created.spec)
+
+
+def _hand_over(created: Created, agent: _socket.socket | None, fd: int) -> None:
     from pyrunc.listener import hand_over
 
-    hand_over(created.spec, created.state.id, created.spec.bundle, created.init.pid, fd)
+    assert agent is not None
+    hand_over(agent, created.spec, created.state.id, created.spec.bundle, created.init.pid, fd)
 
 
 def _delete(created: Created) -> None:

@@ -109,6 +109,7 @@ def _release(state: State, connection: _socket.socket) -> None:
     """The small talk of start, without what only a failure needs (launch.py draws the protocol)."""
     data = b""
     trace = 0
+    agent = _agent(state) if state.record.get("notifies") else None
     if timeline.recorder is not None:
         trace = 1
         _trace_steps(state)
@@ -123,7 +124,7 @@ def _release(state: State, connection: _socket.socket) -> None:
             if kind == _EXEC:
                 said_exec = True
             elif kind == _LISTENER:
-                _hand_over(state, _struct.unpack("i", ancillary[0][2])[0])
+                _hand_over(state, agent, _struct.unpack("i", ancillary[0][2])[0])
             elif kind == _STEP:
                 timeline.step(_MESSAGE.unpack_from(data)[1], _MESSAGE.unpack_from(data)[4])
             elif kind == _FAILED:
@@ -147,13 +148,29 @@ def _trace_steps(state: State) -> None:
     timeline.phase("start")
 
 
-def _hand_over(state: State, fd: int) -> None:
+def _agent(state: State) -> tuple[Spec, _socket.socket]:
+    """The configuration, and a connection to the seccomp agent that it names."""
     from pyrunc.destroy import remembered
-    from pyrunc.listener import hand_over
+    from pyrunc.listener import connect
 
     spec = remembered(state)
-    if spec is not None:
-        hand_over(spec, state.id, state.record["bundle"], state.record["pid"], fd)
+    if spec is None:
+        raise Error("the container's configuration is lost", code="state-damaged", subject=state.id)
+    return spec, connect(spec)
+
+
+def _hand_over(state: State, agent: tuple[Spec, _socket.socket] | None, fd: int) -> None:
+    """An agent that doesn't take the listener leaves a program that nobody answers: it is ended."""
+    from pyrunc.destroy import destroy, poststop
+    from pyrunc.listener import hand_over
+
+    assert agent is not None
+    spec, connection = agent
+    try:
+        hand_over(connection, spec, state.id, state.record["bundle"], state.record["pid"], fd)
+    except Error:
+        poststop(destroy(state, spec), state)
+        raise
 
 
 def _failed(state: State, data: bytes) -> Error:

@@ -100,6 +100,7 @@ class Plan:
         "warnings",
         "joins_cgroups",
         "cgroup_owner",
+        "notifies",
     )
 
     def __init__(self) -> None:
@@ -111,6 +112,7 @@ class Plan:
         self.host_mounts: list[str] = []  # made outside of any namespace of the container's own
         self.warnings: list[str] = []
         self.joins_cgroups = False  # by steps of its own; else it is made in its cgroup
+        self.notifies = False  # an agent gets the seccomp listener
         self.cgroup_owner = -1  # uid of the host that the container's cgroup is given to
 
     def add(self, op: int, *arguments: Argument, path: str = "") -> None:

@@ -114,6 +114,7 @@ def keeps_groups(spec: Spec) -> bool:
 def execute(plan: Plan, process: Object, host: Host) -> None:
     """After `start`: the filter as late as can be, the last capabilities, execve."""
     if host.seccomp is not None and "args" in process:
+        plan.notifies = host.seccomp.notify
         plan.add(opcodes.SECCOMP, host.seccomp.bpf, host.seccomp.flags, path="linux.seccomp")
         if not process.flag("noNewPrivileges"):
             _capabilities(plan, process, Capabilities(process), 0)

@@ -138,6 +138,7 @@ def test_a_silent_container_is_no_hang(runtime: Runtime, manager: Manager) -> No
     pytest.fail("the process in the background is still there")
 
 
+@pytest.mark.spec("LX-2")
 def test_listening_sockets(runtime: Runtime) -> None:
     """Descriptors of LISTEN_FDS come first, those of --preserve-fds after them."""
     script = "echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; echo a >&3; echo b >&4; echo c >&5"

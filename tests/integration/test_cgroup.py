@@ -11,6 +11,9 @@ from tests.integration.harness import CGROUPS, Runtime, cgroup_file, cgroups_of,
 MIB = 1 << 20
 
 
+@pytest.mark.spec(
+    "CR-5", "LX-5", "linux.resources.memory", "linux.resources.cpu", "linux.resources.pids.limit"
+)
 @pytest.mark.parametrize(
     ("resources", "controller", "file", "expected"),
     [
@@ -40,6 +43,7 @@ def test_limit(
     assert cgroup_file(container, controller, file) == expected
 
 
+@pytest.mark.spec("linux.cgroupsPath", "LX-4")
 def test_absolute_path_is_from_the_hierarchys_root(runtime: Runtime) -> None:
     container = runtime.sleeper()
     container.config["linux"]["cgroupsPath"] = f"/{container.id}"
@@ -52,6 +56,7 @@ def test_absolute_path_is_from_the_hierarchys_root(runtime: Runtime) -> None:
     assert cgroups_of(container.id) == []
 
 
+@pytest.mark.spec("G7")
 def test_impossible_limit_is_an_error(runtime: Runtime) -> None:
     peers_differ("crun", why="leaves the cgroup")
     container = runtime.sleeper()
@@ -67,6 +72,7 @@ def test_pids_limit_works(runtime: Runtime) -> None:
     assert "all" not in answer.stdout or "fork" in answer.stderr
 
 
+@pytest.mark.spec("EW-14")
 def test_an_occupied_cgroup_is_refused_and_left_alone(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="their Debian versions go on with a warning, or without")
     first = runtime.sleeper().started()

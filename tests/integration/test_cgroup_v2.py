@@ -42,6 +42,7 @@ def event(container: Container, file: str, name: str) -> int:
     return int(dict(line.split() for line in value(container, file).splitlines())[name])
 
 
+@pytest.mark.spec("cgroup v1 on v2", "linux.resources.unified")
 @pytest.mark.parametrize(
     ("resources", "file", "expected"),
     [
@@ -70,6 +71,7 @@ def test_cpu_shares_become_a_weight_with_equal_defaults(runtime: Runtime, shares
     assert value(container, "cpu.weight") == str(weight)
 
 
+@pytest.mark.spec("EW-11", "cgroup v1 on v2")
 def test_what_v2_cannot_do_is_an_error(runtime: Runtime) -> None:
     peers_differ("runc", why="leaves it out in silence")
     container = limited(runtime.sleeper(), memory={"limit": 64 * MIB, "swappiness": 10})
@@ -181,6 +183,7 @@ def test_below_a_threaded_cgroup(runtime: Runtime) -> None:
         parent.rmdir()
 
 
+@pytest.mark.spec("cgroup ownership")
 def test_the_container_owns_its_cgroup_when_it_may_write_there(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="they do it with the systemd driver, or for a user namespace's root")
     container = runtime.sh("mkdir /sys/fs/cgroup/below && sleep 100")

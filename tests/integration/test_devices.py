@@ -7,17 +7,20 @@ import pytest
 from tests.integration.harness import Runtime
 
 
+@pytest.mark.spec("CR-13")
 def test_default_devices(runtime: Runtime) -> None:
     names = "null zero full random urandom tty"
     lines = runtime.sh(f"cd /dev; stat -c '%t:%T %a' {names}").run().ok().lines
     assert lines == ["1:3 666", "1:5 666", "1:7 666", "1:8 666", "1:9 666", "5:0 666"]
 
 
+@pytest.mark.spec("CR-13")
 def test_default_devices_work(runtime: Runtime) -> None:
     script = "echo x > /dev/null; head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c"
     assert runtime.sh(script).run().ok().lines == ["4", "4"]
 
 
+@pytest.mark.spec("linux.devices")
 @pytest.mark.parametrize(
     ("type_", "kind"),
     [("c", "character special file"), ("b", "block special file"), ("p", "fifo")],
@@ -48,6 +51,7 @@ def test_a_device_below_a_new_directory(runtime: Runtime) -> None:
     assert container.run().ok().stdout == "there\n"
 
 
+@pytest.mark.spec("linux.resources.devices")
 def test_devices_that_are_not_allowed(runtime: Runtime) -> None:
     container = runtime.sh("head -c 1 /dev/own")
     container.config["linux"]["devices"] = [
@@ -56,6 +60,7 @@ def test_devices_that_are_not_allowed(runtime: Runtime) -> None:
     assert "Operation not permitted" in container.run().failed().stderr
 
 
+@pytest.mark.spec("linux.resources.devices")
 def test_devices_that_are_allowed(runtime: Runtime) -> None:
     container = runtime.sh("echo hello > /dev/own")
     container.config["linux"]["devices"] = [

@@ -26,6 +26,7 @@ def log_hooks(container: Container) -> Path:
     return log
 
 
+@pytest.mark.spec("CR-11", "HK-2", "SA-7", "DE-8", "hooks.prestart", "hooks.createRuntime")
 def test_order(runtime: Runtime) -> None:
     peers_differ("runc", why="runs poststart in create")
     container = runtime.sh("exit 0")
@@ -40,6 +41,7 @@ def test_order(runtime: Runtime) -> None:
     assert log.read_text().split()[-2:] == ["poststop1", "poststop2"]
 
 
+@pytest.mark.spec("HK-1", "HK-7")
 @pytest.mark.parametrize(
     ("name", "status"), [("createRuntime", "creat"), ("poststart", "running"), ("poststop", "stop")]
 )
@@ -60,6 +62,7 @@ def test_state_on_standard_input(runtime: Runtime, name: str, status: str) -> No
     assert name == "poststop" or state["pid"] == pid
 
 
+@pytest.mark.spec("SA-5", "hooks.createRuntime")
 def test_namespaces(runtime: Runtime) -> None:
     container = runtime.sh("exit 0")
     log = container.bundle / "log"
@@ -74,6 +77,7 @@ def test_namespaces(runtime: Runtime) -> None:
     assert net != Path(f"{log}-runtime").read_text()
 
 
+@pytest.mark.spec("CR-12", "HK-6")
 @pytest.mark.parametrize("name", BEFORE)
 def test_failure_before_start(runtime: Runtime, name: str) -> None:
     container = runtime.sh("echo ran")
@@ -84,6 +88,7 @@ def test_failure_before_start(runtime: Runtime, name: str) -> None:
     assert "ran" not in container.printed()
 
 
+@pytest.mark.spec("SA-6")
 def test_failure_of_start_container(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="start has returned before the hook runs")
     container = runtime.sh("echo ran")
@@ -93,6 +98,7 @@ def test_failure_of_start_container(runtime: Runtime) -> None:
     runtime("state", container.id).failed()
 
 
+@pytest.mark.spec("SA-8")
 def test_failure_of_poststart_is_a_warning_before_1_3(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="runc fails, crun depends on the version")
     container = runtime.sleeper()
@@ -101,6 +107,7 @@ def test_failure_of_poststart_is_a_warning_before_1_3(runtime: Runtime) -> None:
     assert container.status == "running"
 
 
+@pytest.mark.spec("SA-8")
 def test_failure_of_poststart_is_an_error_from_1_3(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="they do not know 1.3")
     container = runtime.sleeper()
@@ -111,6 +118,7 @@ def test_failure_of_poststart_is_an_error_from_1_3(runtime: Runtime) -> None:
     runtime("state", container.id).failed()
 
 
+@pytest.mark.spec("DE-9")
 def test_failure_of_poststop_does_not_stop_the_others(runtime: Runtime) -> None:
     peers_differ("runc", why="stops at the first")
     container = runtime.sh("exit 0")
@@ -120,6 +128,7 @@ def test_failure_of_poststop_does_not_stop_the_others(runtime: Runtime) -> None:
     assert log.read_text() == "second\n"
 
 
+@pytest.mark.spec("HK-5")
 def test_timeout(runtime: Runtime) -> None:
     peers_differ("crun", why="1.8 waits for the sleeping child")
     container = runtime.sh("exit 0")
@@ -127,6 +136,7 @@ def test_timeout(runtime: Runtime) -> None:
     container.create().failed()
 
 
+@pytest.mark.spec("HK-4")
 def test_environment(runtime: Runtime) -> None:
     container = runtime.sh("exit 0")
     file = container.bundle / "env"

@@ -11,6 +11,7 @@ import pytest
 from tests.integration.harness import Runtime, cgroups_of, mounts_below, peers_differ
 
 
+@pytest.mark.spec("ST-5", "CR-6", "SA-3", "DE-5")
 def test_a_life(runtime: Runtime) -> None:
     container = runtime.sh("echo ran; sleep 100")
     assert container.create().status == 0, container.printed()
@@ -25,6 +26,7 @@ def test_a_life(runtime: Runtime) -> None:
     assert container.printed() == "ran\n"
 
 
+@pytest.mark.spec("ST-1", "ST-4", "ST-7", "ST-8")
 def test_state(runtime: Runtime) -> None:
     container = runtime.sleeper()
     container.config["annotations"] = {"org.example.key": "value"}
@@ -43,6 +45,7 @@ def test_state_of_a_stopped_container_does_not_change(runtime: Runtime) -> None:
     assert container.state().get("pid", 0) == 0
 
 
+@pytest.mark.spec("ST-3", "DE-2", "SA-2", "KI-2")
 @pytest.mark.parametrize("verb", ["start", "state", "kill", "delete"])
 def test_unknown_id(runtime: Runtime, verb: str) -> None:
     answer = runtime(verb, "pyrunc-test-unknown").failed()
@@ -50,11 +53,13 @@ def test_unknown_id(runtime: Runtime, verb: str) -> None:
     assert "does not exist" in answer.stderr
 
 
+@pytest.mark.spec("ST-2", "CR-1", "SA-1", "KI-1", "DE-1")
 @pytest.mark.parametrize("verb", ["create", "start", "state", "kill", "delete"])
 def test_missing_id(runtime: Runtime, verb: str) -> None:
     runtime(verb).failed()
 
 
+@pytest.mark.spec("CR-2")
 @pytest.mark.parametrize("id_", ["../x", "a/b", ".", "..", "a b", ""])
 def test_ids_that_are_no_names(runtime: Runtime, id_: str) -> None:
     peers_differ("crun", why="takes most of them")
@@ -63,10 +68,12 @@ def test_ids_that_are_no_names(runtime: Runtime, id_: str) -> None:
     runtime("create", "--bundle", str(container.bundle), id_).failed()
 
 
+@pytest.mark.spec("DE-2")
 def test_delete_force_of_an_unknown_container_is_no_error(runtime: Runtime) -> None:
     runtime("delete", "--force", "pyrunc-test-unknown").ok()
 
 
+@pytest.mark.spec("CR-2")
 def test_duplicate_id_leaves_the_first_alone(runtime: Runtime) -> None:
     container = runtime.sleeper().started()
     before = container.state()
@@ -74,22 +81,26 @@ def test_duplicate_id_leaves_the_first_alone(runtime: Runtime) -> None:
     assert container.state() == before
 
 
+@pytest.mark.spec("DE-7")
 def test_id_can_be_used_again(runtime: Runtime) -> None:
     container = runtime.sh("exit 0").finished()
     container.delete().ok()
     container.finished()
 
 
+@pytest.mark.spec("SA-2")
 def test_start_twice(runtime: Runtime) -> None:
     container = runtime.sleeper().started()
     container.start().failed(1)
     assert container.status == "running"
 
 
+@pytest.mark.spec("SA-2")
 def test_start_of_a_stopped_container(runtime: Runtime) -> None:
     runtime.sh("exit 0").finished().start().failed(1)
 
 
+@pytest.mark.spec("DE-3")
 def test_delete_of_a_running_container(runtime: Runtime) -> None:
     container = runtime.sleeper().started()
     container.delete().failed(1)
@@ -98,6 +109,7 @@ def test_delete_of_a_running_container(runtime: Runtime) -> None:
     runtime("state", container.id).failed()
 
 
+@pytest.mark.spec("DE-4")
 def test_delete_of_a_created_container(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="they kill it")
     container = runtime.sleeper()
@@ -106,10 +118,12 @@ def test_delete_of_a_created_container(runtime: Runtime) -> None:
     assert container.status == "created"
 
 
+@pytest.mark.spec("KI-2")
 def test_kill_of_a_stopped_container(runtime: Runtime) -> None:
     runtime.sh("exit 0").finished().kill().failed(1)
 
 
+@pytest.mark.spec("KI-4")
 def test_kill_of_a_created_container(runtime: Runtime) -> None:
     container = runtime.sleeper()
     container.create().ok()
@@ -117,6 +131,7 @@ def test_kill_of_a_created_container(runtime: Runtime) -> None:
     container.wait("stopped")
 
 
+@pytest.mark.spec("KI-3")
 @pytest.mark.parametrize("signal", ["USR1", "SIGUSR1", "10"])
 def test_kill_delivers_the_signal(runtime: Runtime, signal: str) -> None:
     container = runtime.sh("trap 'echo caught; exit 0' USR1; echo ready; sleep 100 & wait")
@@ -135,6 +150,7 @@ def test_kill_with_a_signal_that_is_none(runtime: Runtime) -> None:
     assert container.status == "running"
 
 
+@pytest.mark.spec("CR-8", "G5")
 def test_a_later_edit_of_the_configuration_does_not_matter(runtime: Runtime) -> None:
     container = runtime.sh("echo old")
     container.create().ok()
@@ -145,6 +161,7 @@ def test_a_later_edit_of_the_configuration_does_not_matter(runtime: Runtime) -> 
     assert container.printed() == "old\n"
 
 
+@pytest.mark.spec("G3", "EW-3")
 def test_unknown_properties_are_ignored(runtime: Runtime) -> None:
     container = runtime.sh("echo ran")
     container.config["unknown"] = {"a": 1}
@@ -158,11 +175,13 @@ def test_pid_file(runtime: Runtime) -> None:
     assert file.read_text() == str(container.pid)  # and no newline
 
 
+@pytest.mark.spec("CR-3", "G1")
 def test_bundle_without_configuration(runtime: Runtime) -> None:
     container = runtime.sleeper()
     runtime("create", "--bundle", str(container.bundle), container.id).failed(1)
 
 
+@pytest.mark.spec("CR-7", "EW-1", "G8")
 @pytest.mark.parametrize(
     "change",
     [
@@ -187,6 +206,7 @@ def test_failed_create_leaves_nothing(runtime: Runtime, change: dict[str, object
     assert not (runtime.root / container.id).exists()
 
 
+@pytest.mark.spec("DE-5")
 def test_delete_removes_everything(runtime: Runtime) -> None:
     container = runtime.sleeper().started()
     pid = container.pid
@@ -204,6 +224,7 @@ def test_list(runtime: Runtime) -> None:
     assert (entry["id"], entry["status"]) == (container.id, "running")
 
 
+@pytest.mark.spec("ST-6")
 def test_pause_and_resume(runtime: Runtime) -> None:
     container = runtime.sleeper().started()
     runtime("pause", container.id).ok()
@@ -212,6 +233,7 @@ def test_pause_and_resume(runtime: Runtime) -> None:
     assert container.status == "running"
 
 
+@pytest.mark.spec("KI-5")
 def test_kill_of_a_paused_container(runtime: Runtime) -> None:
     peers_differ("crun", why="leaves it frozen")
     container = runtime.sleeper().started()

@@ -9,6 +9,7 @@ from tests.integration.harness import Runtime, default_config, peers_differ
 PROPAGATIONS = ("private", "slave", "shared", "unbindable")
 
 
+@pytest.mark.spec("mounts")
 @pytest.mark.parametrize("bind", ["bind", "rbind"])
 def test_order(runtime: Runtime, bind: str) -> None:
     """A bind between others keeps its place; mountinfo goes by the time of cloning."""

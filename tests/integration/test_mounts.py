@@ -22,6 +22,7 @@ def shared_directory(runtime: Runtime) -> Path:
     return path
 
 
+@pytest.mark.spec("mounts[].source")
 def test_bind(runtime: Runtime) -> None:
     container = runtime.sh("cat /data/file; echo back > /data/answer")
     source = shared_directory(runtime)
@@ -46,6 +47,7 @@ def test_read_only_bind(runtime: Runtime, option: str) -> None:
     assert (source / "file").read_text() == "from the host\n"
 
 
+@pytest.mark.spec("mounts[].source")
 def test_relative_source_is_below_the_bundle(runtime: Runtime) -> None:
     container = runtime.sh("cat /data/file")
     (container.bundle / "data").mkdir()
@@ -54,6 +56,7 @@ def test_relative_source_is_below_the_bundle(runtime: Runtime) -> None:
     assert container.run().ok().stdout == "in the bundle\n"
 
 
+@pytest.mark.spec("mounts[].type", "CR-14")
 def test_tmpfs(runtime: Runtime) -> None:
     container = runtime.sh("grep ' /t ' /proc/self/mounts; stat -c %a /t")
     options = ["nosuid", "nodev", "noexec", "size=64k", "mode=1770"]
@@ -64,6 +67,7 @@ def test_tmpfs(runtime: Runtime) -> None:
     assert {"nosuid", "nodev", "noexec", "size=64k"} <= set(found.split(","))
 
 
+@pytest.mark.spec("mounts")
 def test_later_mounts_lie_on_earlier_ones(runtime: Runtime) -> None:
     container = runtime.sh("grep -c ' /t' /proc/self/mounts; ls /t")
     add_mount(container, "/t", type="tmpfs", source="a")
@@ -89,6 +93,7 @@ def test_mount_points_are_made(runtime: Runtime) -> None:
     assert container.run().ok().stdout == "made\n"
 
 
+@pytest.mark.spec("DE-5")
 def test_nothing_is_left_mounted(runtime: Runtime) -> None:
     container = runtime.sleeper()
     source = shared_directory(runtime)
@@ -97,12 +102,14 @@ def test_nothing_is_left_mounted(runtime: Runtime) -> None:
     assert mounts_below(runtime.tmp) == []
 
 
+@pytest.mark.spec("root.readonly")
 def test_read_only_root(runtime: Runtime) -> None:
     container = runtime.sh("echo x > /file")
     container.config["root"]["readonly"] = True
     assert "Read-only file system" in container.run().failed().stderr
 
 
+@pytest.mark.spec("mount options: propagation")
 def test_propagation_of_a_mount(runtime: Runtime) -> None:
     peers_differ("crun", why="leaves a tmpfs private")
     container = runtime.sh("grep ' /t ' /proc/self/mountinfo")
@@ -110,6 +117,7 @@ def test_propagation_of_a_mount(runtime: Runtime) -> None:
     assert " shared:" in container.run().ok().stdout
 
 
+@pytest.mark.spec("linux.rootfsPropagation")
 @pytest.mark.parametrize("propagation", ["private", "rslave", "rprivate"])
 def test_root_propagation_does_not_leak(runtime: Runtime, propagation: str) -> None:
     container = runtime.sh("grep ' / / ' /proc/self/mountinfo || true")
@@ -131,6 +139,7 @@ def test_the_host_is_not_in_the_mount_table(runtime: Runtime) -> None:
     assert sorted(points) == ["/", "/dev", "/dev/pts", "/dev/shm", "/proc", "/sys"]
 
 
+@pytest.mark.spec("LX-1", "CR-13")
 def test_dev_symlinks(runtime: Runtime) -> None:
     script = "cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done"
     links = runtime.sh(script).run().ok().lines
@@ -139,6 +148,7 @@ def test_dev_symlinks(runtime: Runtime) -> None:
     assert links[4] in ("pts/ptmx", "/dev/pts/ptmx")
 
 
+@pytest.mark.spec("mounts[].uidMappings")
 def test_id_mapped_bind(runtime: Runtime, tmp_path: Path) -> None:
     """The file's owner 1000:1000 is shown as the mount's own mappings say."""
     peers_differ("runc", "crun", why="their Debian versions know id-mapped mounts partly or not at all")

@@ -11,6 +11,7 @@ from tests.integration.harness import Runtime, add_namespace, peers_differ, user
 SHOW = "for n in ipc mnt net pid uts cgroup user; do readlink /proc/self/ns/$n; done"
 
 
+@pytest.mark.spec("linux.namespaces")
 def test_new_and_shared_namespaces(runtime: Runtime) -> None:
     found = runtime.sh(SHOW).run().ok().lines
     host = [os.readlink(f"/proc/self/ns/{name.split(':')[0]}") for name in found]
@@ -22,12 +23,14 @@ def test_pid_one(runtime: Runtime) -> None:
     assert runtime.sh("echo $$").run().ok().stdout == "1\n"
 
 
+@pytest.mark.spec("linux.namespaces", "mounts: cgroup")
 def test_cgroup_namespace(runtime: Runtime) -> None:
     container = runtime.container("/bin/cat", "/proc/self/cgroup")
     add_namespace(container.config, "cgroup")
     assert all(line.endswith(":/") for line in container.run().ok().lines)
 
 
+@pytest.mark.spec("linux.namespaces")
 @pytest.mark.parametrize(
     ("type_", "file"),
     [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")],
@@ -41,6 +44,7 @@ def test_join_by_path(runtime: Runtime, type_: str, file: str) -> None:
     assert second.run().ok().stdout.strip() == os.readlink(path)
 
 
+@pytest.mark.spec("EW-7")
 @pytest.mark.parametrize("type_", ["network", "ipc", "uts"])
 def test_join_a_namespace_of_another_type(runtime: Runtime, type_: str) -> None:
     container = runtime.sh("exit 0")
@@ -49,6 +53,7 @@ def test_join_a_namespace_of_another_type(runtime: Runtime, type_: str) -> None:
     container.create().failed()
 
 
+@pytest.mark.spec("EW-6")
 def test_the_same_namespace_twice(runtime: Runtime) -> None:
     peers_differ("crun", "runc", why="not every version refuses")
     container = runtime.sh("exit 0")
@@ -56,6 +61,7 @@ def test_the_same_namespace_twice(runtime: Runtime) -> None:
     container.create().failed()
 
 
+@pytest.mark.spec("linux.uidMappings")
 def test_user_namespace(runtime: Runtime) -> None:
     container = runtime.sh("cat /proc/self/uid_map; id -u; echo mine > /tmp/file")
     user_namespace(container.config, host=100000, size=1000)
@@ -66,6 +72,7 @@ def test_user_namespace(runtime: Runtime) -> None:
     assert (container.rootfs / "tmp" / "file").stat().st_uid == 100000
 
 
+@pytest.mark.spec("linux.timeOffsets")
 def test_time_namespace(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="runc from 1.2, crun from 1.9")
     container = runtime.container("/bin/cat", "/proc/uptime")

@@ -16,6 +16,7 @@ def status_field(text: str, name: str) -> str:
     return line.split(":", 1)[1].strip()
 
 
+@pytest.mark.spec("process.user")
 def test_user_and_groups(runtime: Runtime) -> None:
     container = runtime.sh("id -u; id -g; grep Groups /proc/self/status")
     user = {"uid": 1000, "gid": 1001, "additionalGids": [5, 6]}
@@ -25,11 +26,13 @@ def test_user_and_groups(runtime: Runtime) -> None:
     assert set(groups.split()[1:]) >= {"5", "6"}
 
 
+@pytest.mark.spec("process.user")
 def test_no_groups_of_the_caller(runtime: Runtime) -> None:
     status = runtime.container("/bin/cat", "/proc/self/status").run().ok().stdout
     assert status_field(status, "Groups") in ("", "0")
 
 
+@pytest.mark.spec("process.user.umask")
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0])
 def test_umask(runtime: Runtime, umask: int) -> None:
     container = runtime.sh("umask")
@@ -37,18 +40,21 @@ def test_umask(runtime: Runtime, umask: int) -> None:
     assert int(container.run().ok().stdout, 8) == umask
 
 
+@pytest.mark.spec("process.cwd")
 def test_cwd(runtime: Runtime) -> None:
     container = runtime.container("/bin/pwd")
     container.config["process"]["cwd"] = "/tmp"
     assert container.run().ok().stdout == "/tmp\n"
 
 
+@pytest.mark.spec("process.cwd")
 def test_cwd_is_made(runtime: Runtime) -> None:
     container = runtime.container("/bin/pwd")
     container.config["process"]["cwd"] = "/made/for/it"
     assert container.run().ok().stdout == "/made/for/it\n"
 
 
+@pytest.mark.spec("process.env")
 def test_environment_is_only_what_is_configured(runtime: Runtime) -> None:
     container = runtime.container("/bin/cat", "/proc/self/environ")
     container.config["process"]["env"] = ["PATH=/bin", "HOME=/x", "EMPTY=", "SPACE=a b"]
@@ -56,11 +62,13 @@ def test_environment_is_only_what_is_configured(runtime: Runtime) -> None:
     assert answer.rstrip("\0").split("\0") == container.config["process"]["env"]
 
 
+@pytest.mark.spec("process.args")
 def test_arguments_are_passed_on_unchanged(runtime: Runtime) -> None:
     args = ["/bin/printf", "[%s]", "a b", "", "--", "ü", "$HOME"]
     assert runtime.container(*args).run().ok().stdout == "[a b][][--][ü][$HOME]"
 
 
+@pytest.mark.spec("process.rlimits")
 def test_rlimits(runtime: Runtime) -> None:
     container = runtime.container("/bin/cat", "/proc/self/limits")
     container.config["process"]["rlimits"] = [
@@ -72,6 +80,7 @@ def test_rlimits(runtime: Runtime) -> None:
     assert limits["Max core file size"][:2] == ["0", "0"]
 
 
+@pytest.mark.spec("process.capabilities")
 def test_capabilities(runtime: Runtime) -> None:
     container = runtime.container("/bin/cat", "/proc/self/status")
     for name in CAPABILITY_SETS:
@@ -89,6 +98,7 @@ def test_no_capabilities_when_there_are_none(runtime: Runtime) -> None:
         assert int(status_field(status, name), 16) == 0, name
 
 
+@pytest.mark.spec("process.capabilities")
 def test_ambient_capabilities_of_a_user(runtime: Runtime) -> None:
     container = runtime.container("/bin/cat", "/proc/self/status")
     container.config["process"]["user"] = {"uid": 1000, "gid": 1000}
@@ -97,6 +107,7 @@ def test_ambient_capabilities_of_a_user(runtime: Runtime) -> None:
     assert int(status_field(container.run().ok().stdout, "CapEff"), 16) == 1 << 10
 
 
+@pytest.mark.spec("process.noNewPrivileges")
 @pytest.mark.parametrize("value", [True, False])
 def test_no_new_privileges(runtime: Runtime, value: bool) -> None:
     container = runtime.container("/bin/cat", "/proc/self/status")
@@ -104,12 +115,14 @@ def test_no_new_privileges(runtime: Runtime, value: bool) -> None:
     assert status_field(container.run().ok().stdout, "NoNewPrivs") == str(int(value))
 
 
+@pytest.mark.spec("process.oomScoreAdj")
 def test_oom_score_adj(runtime: Runtime) -> None:
     container = runtime.container("/bin/cat", "/proc/self/oom_score_adj")
     container.config["process"]["oomScoreAdj"] = 500
     assert container.run().ok().stdout == "500\n"
 
 
+@pytest.mark.spec("CR-15")
 def test_only_the_standard_files_are_open(runtime: Runtime) -> None:
     read, write = os.pipe()
     os.set_inheritable(write, True)
@@ -122,6 +135,7 @@ def test_only_the_standard_files_are_open(runtime: Runtime) -> None:
     assert answer.lines == ["0", "1", "2", "3"]
 
 
+@pytest.mark.spec("CR-15", "LX-2")
 def test_preserve_fds(runtime: Runtime) -> None:
     container = runtime.sh("echo through >&3")
     file = container.bundle / "out"
@@ -137,12 +151,14 @@ def test_signals_are_reset(runtime: Runtime) -> None:
     assert int(status_field(status, "SigBlk"), 16) == 0
 
 
+@pytest.mark.spec("hostname")
 def test_hostname(runtime: Runtime) -> None:
     container = runtime.container("/bin/hostname")
     container.config["hostname"] = "some.name"
     assert container.run().ok().stdout == "some.name\n"
 
 
+@pytest.mark.spec("linux.sysctl")
 def test_sysctl(runtime: Runtime) -> None:
     container = runtime.container("/bin/cat", "/proc/sys/net/ipv4/ip_default_ttl")
     container.config["linux"]["sysctl"] = {"net.ipv4.ip_default_ttl": "77"}
@@ -166,6 +182,7 @@ def test_signals_of_the_c_library_are_reset(runtime: Runtime) -> None:
     assert int(status_field(done.ok().stdout, "SigIgn"), 16) == 0
 
 
+@pytest.mark.spec("process.scheduler", "process.ioPriority")
 def test_scheduler_and_io_priority(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="Debian's versions do not know them")
     container = runtime.container("/bin/sh", "-c", "cat /proc/self/stat; ionice")

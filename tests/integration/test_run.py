@@ -53,6 +53,7 @@ def test_standard_input(runtime: Runtime) -> None:
         assert container.run(stdin=stdin).ok().stdout == "from outside\n"
 
 
+@pytest.mark.spec("CR-4")
 def test_program_that_does_not_exist(runtime: Runtime) -> None:
     container = runtime.container("/no/such/program")
     answer = container.run().failed()
@@ -60,6 +61,7 @@ def test_program_that_does_not_exist(runtime: Runtime) -> None:
     runtime("state", container.id).failed()
 
 
+@pytest.mark.spec("process.args")
 def test_program_is_looked_up_in_the_path(runtime: Runtime) -> None:
     container = runtime.container("echo", "found")
     container.config["process"]["env"] = ["PATH=/nowhere:/bin"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.harness import Runtime
 
 
+@pytest.mark.spec("linux.maskedPaths")
 def test_masked_paths(runtime: Runtime) -> None:
     container = runtime.sh("cat /secret; ls /hidden | wc -l")
     (container.rootfs / "secret").write_text("secret\n")
@@ -14,6 +17,7 @@ def test_masked_paths(runtime: Runtime) -> None:
     assert container.run().ok().stdout == "0\n"
 
 
+@pytest.mark.spec("linux.readonlyPaths")
 def test_read_only_paths(runtime: Runtime) -> None:
     container = runtime.sh("echo x > /file; echo x > /dir/file; echo x > /other; echo done")
     (container.rootfs / "file").touch()
@@ -24,6 +28,7 @@ def test_read_only_paths(runtime: Runtime) -> None:
     assert answer.stdout == "done\n"
 
 
+@pytest.mark.spec("linux.seccomp", "linux.seccomp.errnoRet")
 def test_seccomp_errno(runtime: Runtime) -> None:
     container = runtime.sh("mkdir /tmp/x; mkdir /tmp/x 2>&1; echo alive")
     container.config["linux"]["seccomp"] = {
@@ -46,6 +51,7 @@ def test_seccomp_mode(runtime: Runtime) -> None:
     assert container.run().ok().stdout.split()[1] == "2"
 
 
+@pytest.mark.spec("linux.seccomp")
 def test_seccomp_condition(runtime: Runtime) -> None:
     container = runtime.sh("kill -0 1 && echo zero; kill -USR1 1 || echo refused")
     condition = {"index": 1, "value": 10, "op": "SCMP_CMP_EQ"}
@@ -57,6 +63,7 @@ def test_seccomp_condition(runtime: Runtime) -> None:
     assert container.run().ok().lines == ["zero", "refused"]
 
 
+@pytest.mark.spec("linux.seccomp.architectures")
 def test_seccomp_names_of_other_architectures(runtime: Runtime) -> None:
     container = runtime.sh("echo ran")
     container.config["linux"]["seccomp"] = {

@@ -34,11 +34,13 @@ def program(container: Container, content: bytes) -> None:
     file.chmod(0o755)
 
 
+@pytest.mark.spec("SA-9")
 def test_missing_interpreter(container: Container) -> None:
     program(container, b"#!/no/such/interpreter\n")
     start_fails(container)
 
 
+@pytest.mark.spec("SA-9")
 def test_wrong_architecture(container: Container) -> None:
     program(container, WRONG_ARCH)
     start_fails(container, "xec format")

@@ -9,6 +9,8 @@ import struct
 import termios
 from pathlib import Path
 
+import pytest
+
 from tests.integration.harness import Container, Runtime
 
 
@@ -41,6 +43,7 @@ def read_all(master: int) -> str:
         text += data
 
 
+@pytest.mark.spec("process.terminal", "LX-3")
 def test_console_socket(runtime: Runtime) -> None:
     container = runtime.sh("test -t 0 && test -t 1 && test -t 2 && tty; echo done")
     master = create_with_console(container, runtime.tmp)
@@ -51,6 +54,7 @@ def test_console_socket(runtime: Runtime) -> None:
         os.close(master)
 
 
+@pytest.mark.spec("LX-3", "process.terminal")
 def test_dev_console(runtime: Runtime) -> None:
     container = runtime.sh("stat -c %F /dev/console; echo hello > /dev/console")
     master = create_with_console(container, runtime.tmp)
@@ -61,6 +65,7 @@ def test_dev_console(runtime: Runtime) -> None:
         os.close(master)
 
 
+@pytest.mark.spec("process.consoleSize")
 def test_console_size(runtime: Runtime) -> None:
     container = runtime.sh("sleep 0.2; stty size")
     container.config["process"]["consoleSize"] = {"height": 30, "width": 99}

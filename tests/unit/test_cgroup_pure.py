@@ -134,6 +134,7 @@ def test_devices_program() -> None:
     assert decide(program, "c", "rw", 136, 99) == 1
 
 
+@pytest.mark.spec("linux.resources.devices")
 def test_device_rules() -> None:
     assert devices.rules([]) == []
     everything = devices.rules([{"allow": True, "access": "rwm"}])

@@ -67,6 +67,7 @@ def deny(*rules: Profile, **more: object) -> Profile:
     return {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": list(rules), **more}
 
 
+@pytest.mark.spec("linux.seccomp.errnoRet")
 @on_x86_64
 def test_default_errno_is_eperm_and_can_be_chosen() -> None:
     assert run_bpf(compiled(deny(rule("read"))).bpf, 1) == ERRNO | errno.EPERM
@@ -75,6 +76,7 @@ def test_default_errno_is_eperm_and_can_be_chosen() -> None:
     assert run_bpf(chosen.bpf, 0) == ALLOW
 
 
+@pytest.mark.spec("linux.seccomp")
 @on_x86_64
 @pytest.mark.parametrize(("name", "value"), sorted(seccomp_words.ACTIONS.items()))
 def test_every_action(name: str, value: int) -> None:
@@ -159,6 +161,7 @@ def test_unknown_names_default_actions_and_repetitions_are_no_error() -> None:
     assert run_bpf(bpf, 1) == ERRNO | errno.EPERM
 
 
+@pytest.mark.spec("linux.seccomp.flags")
 def test_flags() -> None:
     def flags(names: list[str] | None, action: str = "SCMP_ACT_ALLOW") -> int:
         return compiled(deny(rule("getpid", action=action), flags=names, listenerPath="/a")).flags
@@ -172,6 +175,7 @@ def test_flags() -> None:
     assert waiting == seccomp.WAIT_KILLABLE_RECV | seccomp.NEW_LISTENER
 
 
+@pytest.mark.spec("linux.seccomp.flags", "linux.seccomp.architectures")
 @pytest.mark.parametrize(
     ("profile", "path"),
     [

@@ -58,6 +58,7 @@ MAP = {"containerID": 0, "hostID": 0, "size": 1}
 NOFILE = {"type": "RLIMIT_NOFILE", "soft": 1, "hard": 1}
 
 
+@pytest.mark.spec("EW-4", "G4")
 @pytest.mark.parametrize(
     ("document", "path"),
     [
@@ -180,6 +181,7 @@ def test_no_fault(document: Config) -> None:
     assert paths(document) == []
 
 
+@pytest.mark.spec("G2")
 @pytest.mark.parametrize(
     ("text", "line", "column"),
     [
@@ -200,6 +202,7 @@ def test_deep_nesting_is_a_fault() -> None:
     assert validate.faults(b"[" * 200000)
 
 
+@pytest.mark.spec("CR-9", "G4", "EW-4")
 def test_all_at_once_each_with_its_line() -> None:
     text = b"""{
   "ociVersion": "x",

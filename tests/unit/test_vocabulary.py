@@ -87,6 +87,7 @@ def test_the_page_of_the_vocabulary_is_current() -> None:
     assert (REPO / "docs" / "vocabulary.md").read_text() == page, "run make vocabulary"
 
 
+@pytest.mark.spec("features")
 def test_features_names_only_what_is_in_the_tables() -> None:
     found = document()
     assert set(found["mountOptions"]) == set(words.KNOWN) >= set(OF_THE_SPEC)
@@ -98,6 +99,7 @@ def test_features_names_only_what_is_in_the_tables() -> None:
     assert set(linux["seccomp"]["archs"]) == set(seccomp["architectures"]["items"]["enum"])
 
 
+@pytest.mark.spec("features")
 def test_no_property_of_the_features_document_is_left_out() -> None:
     """The structure of features.md and features-linux.md."""
     found = document()
