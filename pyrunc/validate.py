@@ -7,6 +7,7 @@ read as absent.
 
 from __future__ import annotations
 
+import functools
 import json
 from itertools import chain, islice
 from pathlib import Path
@@ -62,11 +63,11 @@ def _faults(text: bytes, bundle: str, part: str, warnings: bool) -> list[Fault]:
         return [fault]
     places, repeated = scan(source)
     drop_null(document)
-    schema = json.loads((Path(__file__).parent / "schema" / "config-schema.json").read_bytes())
+    schema = _schema()
     found: list[Found] = [
         (where, "the name is there more than once in its object", "") for where in repeated[:_MOST]
     ]
-    found += _schema_faults(document, schema, part)
+    found += _schema_faults(document, part)
     if isinstance(document, dict):
         found += _prose_faults(document, bundle, part)
     unused = list(islice(config_warnings(document, schema, part), _MOST)) if warnings else []
@@ -147,18 +148,30 @@ def _place(source: str, places: dict[Where, int], where: Where) -> tuple[int, in
     return position(source, places.get(where, -1))
 
 
-def _schema_faults(document: Any, schema: dict[str, Any], part: str) -> list[Found]:
+@functools.cache
+def _schema() -> dict[str, Any]:
+    text = (Path(__file__).parent / "schema" / "config-schema.json").read_bytes()
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+@functools.cache
+def _validator(part: str) -> Any:
     import jsonschema  # type: ignore[import-untyped,unused-ignore]
 
+    schema = _schema()
     if part:
         schema = {"$ref": f"#/$defs/{part}", "$defs": schema["$defs"]}
     draft = jsonschema.Draft202012Validator
     # JSON Schema takes 1.0 for an integer; the structures of the spec do not.
     types = draft.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     extend: Any = jsonschema.validators.extend
-    validator = extend(draft, type_checker=types)(schema)
+    return extend(draft, type_checker=types)(schema)
+
+
+def _schema_faults(document: Any, part: str) -> list[Found]:
     result: list[Found] = []
-    for error in islice(validator.iter_errors(document), _MOST):
+    for error in islice(_validator(part).iter_errors(document), _MOST):
         where = tuple(error.absolute_path)
         rule, value, got = str(error.validator), error.validator_value, error.instance
         if rule == "required":
