@@ -214,8 +214,10 @@ class Docker(Engine):
         self.program = self.daemon("docker", bip="10.66.0.1/16")
         ok(self("import", *CHANGES, str(rootfs(self.work / "busybox.tar")), IMAGE))
 
-    def daemon(self, name: str, **more: object) -> tuple[str, ...]:
-        """Starts a dockerd; the command line that talks with it."""
+    def daemon(self, name: str, *before: str, **more: object) -> tuple[str, ...]:
+        """Starts a dockerd, by the words of another program if any are given.
+
+        Returns the command line that talks with it."""
         work = self.work
         daemon = json.loads((GLUE / "daemon.json").read_text())
         if self.runtime not in ("pyrunc", "runc"):  # dockerd knows runc by itself
@@ -236,7 +238,7 @@ class Docker(Engine):
             **more,
         }
         (work / f"{name}.json").write_text(json.dumps(daemon))
-        self.sandbox.daemon("dockerd", "--config-file", str(work / f"{name}.json"), log=name)
+        self.sandbox.daemon(*before, "dockerd", "--config-file", str(work / f"{name}.json"), log=name)
         program = ("docker", "-H", f"unix://{work}/{name}.sock")
         self.sandbox.wait_for(name, *program, "version")
         return program

@@ -55,7 +55,7 @@ def exec_(engine: Engine) -> None:
 def exec_tty(engine: Engine) -> None:
     with engine.container() as name:
         done = engine.tty("task", "exec", "-t", "--exec-id", "e1", name, "tty")
-        assert done.stdout.startswith("/dev/pts/0\n"), done
+        assert "/dev/pts/0\n" in done.stdout, done
 
 
 @check("kill", "containerd")

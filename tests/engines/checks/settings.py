@@ -150,7 +150,7 @@ def userns_remap(engine: Engine) -> None:
         )
     names = {"containerd-namespace": "remapped", "containerd-plugins-namespace": "plugins.remapped"}
     more = {"userns-remap": "daemon", "bridge": "none", "iptables": False, **names}
-    program = engine.daemon("remapped", **more)  # type: ignore[attr-defined]
+    program = engine.daemon("remapped", "unshare", "-n", **more)  # type: ignore[attr-defined]
     tar = str(engine.work / "busybox.tar")
     ok(sandbox.run(*program, "import", tar, IMAGE))
     options = ["--network", "none", "--cgroup-parent", f"/{sandbox.name}", "--rm"]
