@@ -123,7 +123,7 @@ class Podman(Engine):
 
 PODMAN = """
 [containers]
-log_driver = "k8s-file"
+log_driver = "json-file"
 default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
 [engine]
 cgroup_manager = "cgroupfs"

@@ -22,17 +22,19 @@ def common(client: Any, engine: Engine, network: str) -> None:
     """What the two clients spell alike."""
     options = {network: "none", "cgroup_parent": f"/{engine.sandbox.name}"}
     assert client.ping() and client.version()
-    assert client.containers.run(IMAGE, ["echo", "hi"], remove=True, **options) == b"hi\n"
+    output = client.containers.run(IMAGE, ["echo", "hi"], remove=True, **options)
+    assert output == b"hi\n", output
     name = engine.new_name()
     made = client.containers.run(
         IMAGE, ["sleep", "1000"], name=name, detach=True, environment={"A": "b"}, mem_limit="64m", **options
     )
     try:
         made.reload()
-        assert made.status == "running"
+        assert made.status == "running", made.status
         code, output = made.exec_run(["sh", "-c", "echo $A; exit 3"])
         assert (code, output.strip()[-1:]) == (3, b"b"), (code, output)
-        assert any("sleep 1000" in " ".join(line) for line in made.top()["Processes"])
+        processes = made.top()["Processes"]
+        assert any("sleep 1000" in " ".join(line) for line in processes), processes
         assert made.stats(stream=False)
         made.pause()
         made.unpause()
@@ -49,7 +51,7 @@ def common(client: Any, engine: Engine, network: str) -> None:
         made.restart(timeout=0)
         made.kill()
         result = made.wait()
-        assert (result["StatusCode"] if isinstance(result, dict) else result) == 137
+        assert (result["StatusCode"] if isinstance(result, dict) else result) == 137, result
     finally:
         made.remove(force=True)
     assert name not in [container.name for container in client.containers.list(all=True)]
@@ -63,14 +65,14 @@ def docker_py(engine: Engine) -> None:
     try:
         client.containers.run(IMAGE, ["sh", "-c", "echo bad >&2; exit 9"], remove=True, **options)
     except docker.errors.ContainerError as failed:
-        assert (failed.exit_status, failed.stderr) == (9, b"bad\n")
+        assert (failed.exit_status, failed.stderr) == (9, b"bad\n"), failed
     else:
         raise AssertionError("no ContainerError")
     made = client.containers.run(IMAGE, ["sleep", "1000"], detach=True, **options)
     try:
         made.update(mem_limit="96m", memswap_limit="96m")
         code, (out, error) = made.exec_run(["sh", "-c", "echo o; echo e >&2"], demux=True)
-        assert (code, out, error) == (0, b"o\n", b"e\n")
+        assert (code, out, error) == (0, b"o\n", b"e\n"), (code, out, error)
     finally:
         made.remove(force=True)
 
