@@ -70,6 +70,8 @@ engines-doc: engine-tools
 	$(call apt,runc crun)
 	cd tests && ../$(VENV)/bin/python -m engines.document --to ../docs/engines.md \
 		$(OCI_RUNTIME) runc crun
+	cd tests && ../$(VENV)/bin/python -m engines.failures --to ../docs/engines-failures.md \
+		$(OCI_RUNTIME) runc
 
 engine-tools: build $(VENV)/.engines
 	$(call apt,$(ENGINES))

@@ -38,7 +38,8 @@ runs them with pyrunc, `make engines-doc` runs them with all and writes this fil
 
 How each engine is told of pyrunc: [Podman](howto-podman.md), [Buildah](howto-buildah.md),
 [Docker](howto-docker.md), [containerd](howto-containerd.md), [CRI-O](howto-cri-o.md),
-[Kubernetes](howto-kubernetes.md).
+[Kubernetes](howto-kubernetes.md). What their users see when something goes wrong:
+[what a failing container prints](engines-failures.md).
 """
 
 Outcomes = dict[tuple[str, str], str]
@@ -105,7 +106,7 @@ def main() -> int:
     options.add_argument("--to", type=Path, help="write FILE")
     options.add_argument("runtimes", nargs="+")
     given = options.parse_args()
-    paths = [Path(shutil.which(name) or name) for name in given.runtimes]
+    paths = [Path(shutil.which(name) or name).absolute() for name in given.runtimes]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         results = pool.map(lambda path: outcomes(path, given.only), paths)
         found = dict(zip([path.name for path in paths], results, strict=True))
