@@ -1,5 +1,5 @@
 # make build | run | test | engines | engines-fast | engines-doc | lint | bench | conformance | fuzz | error-docs | vocabulary
-#      | conformance-doc | opcodes | format | clean
+#      | errors-compared | conformance-doc | opcodes | format | clean
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 export OCI_RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyrunc
@@ -101,6 +101,11 @@ conformance-doc:
 
 vocabulary: build
 	$(VENV)/bin/python scripts/vocabulary.py docs/vocabulary.md
+
+# docs/errors-compared.md: what pyrunc, runc and crun say of the same failures.
+errors-compared: build
+	$(call apt,busybox-static runc crun util-linux)
+	$(VENV)/bin/python scripts/errors_compared.py
 
 # docs/errors, from the pages that `pyrunc explain` shows.
 error-docs:

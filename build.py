@@ -158,15 +158,13 @@ def sources() -> list[str]:
     ]
 
 
-# Loaded only when something is wrong or asked for.
+# Loaded only when something is wrong or asked for, as is all of pyrunc.explain.
 COLD = (
     "pyrunc.boot", "pyrunc", "pyrunc.validate", "pyrunc.json_places", "pyrunc.host_faults",
     "pyrunc.config_warnings", "pyrunc._libseccomp", "pyrunc.snapshot", "pyrunc.cli.help",
     "pyrunc.cli.default_spec", "pyrunc.cli.terminal", "pyrunc.cli.validation",
     "pyrunc.netdevices", "pyrunc.rtnetlink", "pyrunc.resctrl",
     "pyrunc.cli.features", "pyrunc.vocabulary.annotations",
-    "pyrunc.explain", "pyrunc.explain.executable", "pyrunc.explain.causes", "pyrunc.explain.remedies",
-    "pyrunc.explain.host", "pyrunc.explain.death", "pyrunc.explain.pages",
     "pyrunc.doctor", "pyrunc.cli.diagnosis",
     "pyrunc.cgroup.missing",
     "pyrunc.trace", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
@@ -229,7 +227,7 @@ def bundle() -> bytes:
         name = ".".join((relative.parent if package else relative.with_suffix("")).parts)
         if name in CORE:
             core.append((name, str(relative), package, compiled(file)))
-        elif name not in COLD:
+        elif name not in COLD and not name.startswith("pyrunc.explain"):
             index[name] = (len(rest), str(relative), package)
             rest += marshal.dumps(compiled(file))
     core.sort(key=lambda module: CORE.index(module[0]))

@@ -393,16 +393,18 @@ def write_pid_file(path: str, pid: int) -> None:
     """Digits only, complete when it appears."""
     temporary = _temporary(path)
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
-    fd = posix.open(temporary, flags, 0o644)
     try:
+        fd = posix.open(temporary, flags, 0o644)
         try:
             posix.write(fd, str(pid).encode())
         finally:
             posix.close(fd)
         posix.rename(temporary, path)
-    except OSError:
+    except OSError as error:
+        from pyrunc.explain.files import pid_file_unwritten
+
         _unlink(temporary)
-        raise
+        raise pid_file_unwritten(path, error.errno or 0) from None
 
 
 def _temporary(path: str) -> str:
@@ -493,6 +495,7 @@ def _check_terminal(process: Object, options: Options, console: int) -> None:
             code="terminal",
             step="terminal",
             path="process.terminal",
+            hint="set process.terminal to true, or leave --console-socket out",
         )
 
 
@@ -520,14 +523,16 @@ def _write(path: str, text: str, json_path: str) -> None:
         finally:
             posix.close(fd)
     except OSError as error:
-        raise Error(
+        from pyrunc.explain import call_refused
+
+        raise call_refused(
+            "write",
+            error.errno or 0,
             f"the id map {text.strip()!r} is refused",
             code="id-map",
-            step="id maps",
             path=json_path,
-            syscall="write",
             subject=path,
-            errno=error.errno or 0,
+            step="id maps",
         ) from None
 
 
@@ -549,11 +554,8 @@ def _now() -> str:
 
 
 def _os_error(error: OSError) -> Error:
+    from pyrunc.explain import call_refused
+
     subject = str(error.filename or "")
-    return Error(
-        f"a file of the runtime's own can't be used: {subject}",
-        code="system",
-        step="create",
-        subject=subject,
-        errno=error.errno or 0,
-    )
+    message = f"a file of the runtime's own can't be used: {subject}"
+    return call_refused("open", error.errno or 0, message, code="system", subject=subject, step="create")

@@ -56,12 +56,6 @@ def _connect(path: str, what: str, step: str) -> _socket.socket:
 
 
 def _unreachable(path: str, what: str, step: str, syscall: str, error: OSError) -> Error:
-    return Error(
-        f"the {what} socket {path} can't be connected",
-        code="console-socket" if what == "console" else "pidfd-socket",
-        step=step,
-        syscall=syscall,
-        subject=path,
-        errno=error.errno or 0,
-        hint=f"somebody has to listen there before: --{what}-socket",
-    )
+    from pyrunc.explain.files import socket_unreachable
+
+    return socket_unreachable(path, what, step, syscall, error.errno or 0)

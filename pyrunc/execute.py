@@ -60,7 +60,9 @@ def execute_process(
             "stopped": "cannot exec in a stopped container",
             "paused": "cannot exec in a paused container (use --ignore-paused to override)",
         }.get(status, "container not running")
-        raise WrongStatus(text, code="not-running", subject=id)
+        from pyrunc.explain.statuses import exec_hint
+
+        raise WrongStatus(text, code="not-running", subject=id, hint=exec_hint(id, status))
     spec = Spec(state.read("config.json"))
     spec.bundle = state.record["bundle"]
     if process is not None:

@@ -65,14 +65,14 @@ def run_hook(spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int
         ended = _wait(child, hook.number("timeout", 0, 1))
         said = _end_of(output)
     except OSError as error:
-        raise hook_error(hook, kind, "could not be run", "", error.errno or 0) from None
+        raise _failed(hook, kind, "could not be run", "", error.errno or 0) from None
     finally:
         posix.close(stdin)
         posix.close(output)
     if ended is None:
-        raise hook_error(hook, kind, f"ran into its timeout of {hook.number('timeout')} s", said)
+        raise _failed(hook, kind, f"ran into its timeout of {hook.number('timeout')} s", said)
     if ended:
-        raise hook_error(hook, kind, outcome(ended), said)
+        raise _failed(hook, kind, outcome(ended), said, status=ended)
 
 
 def _inherited() -> list[int]:
@@ -93,19 +93,10 @@ def outcome(wait_status: int) -> str:
     return f"was killed by signal {number}" if number else f"exit status {wait_status >> 8}"
 
 
-def hook_error(hook: Object, kind: str, what: str, said: str, number: int = 0) -> Error:
-    """The failure of a hook: which one, how it ended, what it said."""
-    message = f"{kind} hook {hook.text('path')}: {what}"
-    if said:
-        message += f", output: {said}"
-    return Error(
-        message,
-        code="hook-failed",
-        step="hook",
-        path=hook.path,
-        subject=hook.text("path"),
-        errno=number,
-    )
+def _failed(hook: Object, kind: str, what: str, said: str, number: int = 0, status: int = 0) -> Error:
+    from pyrunc.explain.hook_ends import hook_failed
+
+    return hook_failed(kind, hook.text("path"), hook.path, what, said, number, status)
 
 
 def _file_of(content: bytes) -> int:

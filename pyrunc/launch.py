@@ -376,14 +376,9 @@ def _namespace(request: FdRequest) -> int:
     try:
         fd = posix.open(request.value, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
-        raise Error(
-            f"the namespace {request.value} can't be opened",
-            code="namespace-path",
-            step="setns",
-            path=request.path,
-            subject=request.value,
-            errno=error.errno or 0,
-        ) from None
+        from pyrunc.explain.files import namespace_unopened
+
+        raise namespace_unopened(request, error.errno or 0) from None
     try:
         kind: Any = fcntl.ioctl(fd, NS_GET_NSTYPE)
     except OSError:
@@ -396,6 +391,7 @@ def _namespace(request: FdRequest) -> int:
             step="setns",
             path=request.path,
             subject=request.value,
+            hint="correct type or path; in /proc/PID/ns the file net is of type network, mnt of type mount",
         )
     return fd
 

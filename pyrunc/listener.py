@@ -6,11 +6,11 @@ import _socket
 import _struct
 import posix
 
-from pyrunc.errors import Error
 from pyrunc.state_json import quote, state_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrunc.errors import Error
     from pyrunc.spec import Spec
 
 
@@ -49,12 +49,6 @@ def hand_over(connection: _socket.socket, spec: Spec, id: str, bundle: str, pid:
 
 
 def _unreachable(path: str, syscall: str, error: OSError) -> Error:
-    return Error(
-        f"the seccomp agent at {path} can't be reached",
-        code="seccomp-listener",
-        step="seccomp",
-        path="linux.seccomp.listenerPath",
-        syscall=syscall,
-        subject=path,
-        errno=error.errno or 0,
-    )
+    from pyrunc.explain.files import agent_unreachable
+
+    return agent_unreachable(path, syscall, error.errno or 0)

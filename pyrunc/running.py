@@ -77,7 +77,12 @@ def _start(created: Created) -> None:
         init.start(lambda fd: _hand_over(created, agent, fd))
         state.record["status"] = "running"
         state.save()
-    except Error:
+    except Error as error:
+        if error.code == "init-vanished":
+            from pyrunc.explain import examine_death
+            from pyrunc.lifecycle import cgroup_of
+
+            examine_death(error, cgroup_of(state))
         init.end()
         poststop(destroy(state, created.spec), state)
         raise

@@ -58,7 +58,8 @@ def parse_json(text: str) -> Any:
     """The value of a whole JSON text. Raises Refused for what is not JSON."""
     try:
         value, end = _scan(text, len(text) - len(text.lstrip(_SPACE)))
-    except (StopIteration, ValueError, RecursionError):
+    # SystemError: the scanner would raise an exception of a module that nobody has loaded.
+    except (StopIteration, ValueError, RecursionError, SystemError):
         raise Refused("", "not JSON") from None
     if text[end:].strip(_SPACE):
         raise Refused("", "text after the end of the JSON value")

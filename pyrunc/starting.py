@@ -85,7 +85,9 @@ def _check(state: State) -> None:
         "running": "cannot start an already running container",
         "stopped": "cannot start a container that has stopped",
     }.get(status, f"cannot start a container that is {status}")
-    raise WrongStatus(text, code="not-created", subject=state.id)
+    from pyrunc.explain.statuses import start_hint
+
+    raise WrongStatus(text, code="not-created", subject=state.id, hint=start_hint(state, status))
 
 
 def _connect(state: State) -> _socket.socket:
@@ -134,9 +136,12 @@ def _release(state: State, connection: _socket.socket) -> None:
     if data:
         raise _failed(state, data)
     if not said_exec:
-        from pyrunc.explain import init_vanished
+        from pyrunc.explain import examine_death, init_vanished
+        from pyrunc.lifecycle import cgroup_of
 
-        raise init_vanished(-1)
+        error = init_vanished(-1)
+        examine_death(error, cgroup_of(state))
+        raise error
 
 
 def _trace_steps(state: State) -> None:

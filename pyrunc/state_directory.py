@@ -123,7 +123,10 @@ def make(root: str, id: str) -> State:
             posix.mkdir(f"{root}/{id}", 0o711)
     except FileExistsError:
         raise AlreadyExists(
-            "container with given ID already exists", code="already-exists", subject=id
+            "container with given ID already exists",
+            code="already-exists",
+            subject=id,
+            hint=f"choose another id, or delete that container: pyrunc delete {id}",
         ) from None
     except OSError as error:
         raise _failed("making the state directory", f"{root}/{id}", error) from None
@@ -219,14 +222,11 @@ def _ignore_missing(call: Any, name: str, fd: int) -> None:
 
 
 def _missing(id: str) -> NotFound:
-    return NotFound("container does not exist", code="not-found", subject=id)
+    hint = "`pyrunc list` shows what there is; another --root has other containers"
+    return NotFound("container does not exist", code="not-found", subject=id, hint=hint)
 
 
 def _failed(step: str, subject: str, error: OSError) -> Error:
-    return Error(
-        f"{step} failed: {subject}",
-        code="state",
-        step="state",
-        subject=subject,
-        errno=error.errno or 0,
-    )
+    from pyrunc.explain.files import state_unusable
+
+    return state_unusable(step, subject, error.errno or 0)

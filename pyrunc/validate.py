@@ -126,7 +126,7 @@ def _syntax_hint(source: str, error: json.JSONDecodeError) -> str:
     before = source[: error.pos].rstrip()
     rest = source[error.pos :].lstrip()
     if not source.strip():
-        return "the file is empty"
+        return "the file is empty; `pyrunc spec` writes an example"
     if source[0] == "\ufeff":
         return "the file starts with a byte order mark: save it without one"
     if before.endswith(",") and rest[:1] in ("}", "]"):

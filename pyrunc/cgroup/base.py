@@ -152,7 +152,7 @@ def occupied(directory: str, count: int) -> Error:
         f"container's cgroup is not empty: {count} process(es) found",
         directory,
         path="linux.cgroupsPath",
-        hint="choose another cgroupsPath, or end the processes that are in it",
+        hint=f"choose another cgroupsPath than {directory}, or end the processes that are in it",
     )
 
 

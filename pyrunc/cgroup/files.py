@@ -79,7 +79,9 @@ def refused(file: str, value: str, number: int, path: str) -> Error:
         message = f"cgroup {directory} has no setting {name}"
     else:
         message = f'cannot set {name} to "{value}" in cgroup {directory}'
-    return failure(message, file, number, path, "write")
+    from pyrunc.explain.limits import hint
+
+    return failure(message, file, number, path, "write", hint(file, value, number))
 
 
 def read(file: str) -> str:

@@ -10,10 +10,9 @@ import errno
 import posix
 
 from pyrunc.errors import Error
-from pyrunc.explain import causes, executable
+from pyrunc.explain import causes, hook_ends, program, steps
 from pyrunc.explain.causes import Refusal
 from pyrunc.explain.host import Host
-from pyrunc.hooks import outcome
 from pyrunc.plan import opcodes
 
 TYPE_CHECKING = False
@@ -68,17 +67,21 @@ STEP_CALLS = {
 }
 
 
+# Steps whose subject is all that init could add.
+_SAY_IT_ALL = (opcodes.PROC_WRITE, opcodes.SYSCTL, opcodes.TIME_NAMESPACE)
+
+
 def step_failed(plan: Plan, message: Message, pid: int) -> Error:
     """The Error of a MSG_FAILED."""
     if message.step >= len(plan.steps):
         return Error("pyrunc-init refused its plan", code="plan", step="plan", errno=message.errno)
     step = plan.steps[message.step]
     if message.detail == opcodes.AT_LOOKUP and message.errno not in (errno.EPERM, errno.ENOSYS):
-        return _not_found(plan, step, message, pid)
+        return program.not_found(plan, step, message, pid)
     if message.detail == opcodes.AT_EXECVE:
-        return _not_executed(plan, step, message, pid)
+        return program.not_executed(plan, step, message, pid)
     if step.op == opcodes.HOOK:
-        return _hook(step, message)
+        return hook_ends.step_failed(step, message)
     if step.op == opcodes.ROOTFS and message.detail in (opcodes.AT_OPEN, opcodes.AT_OPENTREE):
         from pyrunc.plan import FD_TREE_RECURSIVE, FdRequest
 
@@ -92,19 +95,19 @@ def step_failed(plan: Plan, message: Message, pid: int) -> Error:
         return _not_granted(step, message)
     if message.detail == opcodes.AT_OUTSIDE:
         return Error(
-            f"the working directory {_subject(step)} is not inside the container's root",
+            f"the working directory {steps.subject(step)} is not inside the container's root",
             code="cwd-outside",
             step=step.name,
             path=step.path,
-            subject=_subject(step),
+            subject=steps.subject(step),
         )
     if message.detail == opcodes.AT_OCCUPIED:
         return Error(
-            f"another file is already at the device's path {_subject(step)}",
+            f"another file is already at the device's path {steps.subject(step)}",
             code="device-occupied",
             step=step.name,
             path=step.path,
-            subject=_subject(step),
+            subject=steps.subject(step),
             errno=errno.EEXIST,
             hint="remove it from the image, or the entry from linux.devices",
         )
@@ -114,8 +117,11 @@ def step_failed(plan: Plan, message: Message, pid: int) -> Error:
 def _refused(plan: Plan, step: Step, message: Message, pid: int) -> Error:
     """Any other call of a step, with its cause."""
     call = CALLS.get(message.detail) or STEP_CALLS.get(step.op) or step.name
-    what = f"{step.name.replace('_', ' ')} {_subject(step)}".strip()
-    text = f": {message.text}" if message.text and message.text not in what else ""
+    what = steps.what(step)
+    if steps.root_is_a_file(plan, message.errno):
+        return _root_is_a_file(steps.rootfs(plan), message.errno)
+    said = "" if step.op in _SAY_IT_ALL else message.text
+    text = f": {said}" if said and " ".join(said.split()) not in what else ""
     refusal = Refusal(
         call,
         message.errno,
@@ -126,15 +132,28 @@ def _refused(plan: Plan, step: Step, message: Message, pid: int) -> Error:
     )
     host = Host(pid)
     denied = causes.denied(refusal, host)
+    misfit = steps.misfit(plan, step, message.errno)
     return Error(
         f"{what}: refused by {call}{text}",
         code="call-denied" if denied else f"step-{step.name.replace('_', '-')}",
         step=step.name,
         path=step.path,
         syscall=call,
-        subject=_subject(step),
+        subject=steps.subject(step),
         errno=message.errno,
-        hint=denied or causes.cause(refusal, host),
+        hint=denied or misfit or causes.cause(refusal, host),
+    )
+
+
+def _root_is_a_file(path: str, number: int) -> Error:
+    return Error(
+        f"the root filesystem {path} is a file, not a directory",
+        code="mount-source",
+        step="rootfs",
+        path="root.path",
+        subject=path,
+        errno=number,
+        hint="unpack it, and name the directory in root.path",
     )
 
 
@@ -232,6 +251,8 @@ def source_failed(request: FdRequest, number: int) -> Error:
         errno.ELOOP: "has a loop of links on its way",
         errno.ENOTDIR: "has a file where a directory is needed on its way",
     }.get(number, "can't be cloned: refused by open_tree")
+    if request.path == "root.path" and number == errno.ENOTDIR and steps.kind(request.value) == "file":
+        return _root_is_a_file(request.value, number)
     error = call_refused(
         "open_tree",
         number,
@@ -241,7 +262,8 @@ def source_failed(request: FdRequest, number: int) -> Error:
         subject=request.value,
     )
     if number == errno.ENOENT and _is_dangling(request.value):
-        error.hint = f"{request.value} is a link to {posix.readlink(request.value)}, which does not exist"
+        target = posix.readlink(request.value)
+        error.hint = f"{request.value} is a link to {target}, which does not exist: correct the link"
     return error
 
 
@@ -253,142 +275,14 @@ def _is_dangling(path: str) -> bool:
 
 
 def _subject_of(call: str, step: Step) -> str:
-    """What the call was about: for a new mount its type, else the step's own subject."""
+    """What the call was about: for a new mount its type, for a label its file, else as the step says."""
     if step.op == opcodes.MOUNT and call in ("fsopen", "fsconfig", "fsmount"):
         return str(step.arguments[0])
-    return _subject(step)
+    return str(step.arguments[0]) if step.op == opcodes.PROC_WRITE else steps.subject(step)
 
 
 def _place_on_host(plan: Plan, step: Step, number: int) -> str:
     """The source of a bind; for a read-only file system, the destination as the host sees it."""
     if number == errno.EROFS:
-        rootfs = [str(other.arguments[1]) for other in plan.steps if other.op == opcodes.ROOTFS]
-        return f"{rootfs[0]}/{_subject(step).lstrip('/')}" if rootfs else ""
-    if step.op == opcodes.BIND:
-        index = step.arguments[0]
-        return plan.fds[index].value if isinstance(index, int) and index < len(plan.fds) else ""
-    return ""
-
-
-def _subject(step: Step) -> str:
-    """The name that a step is about: the last text of its arguments that is a path, or the first."""
-    texts = [item for item in step.arguments if isinstance(item, str) and item]
-    paths = [item for item in texts if item.startswith("/")]
-    if step.op in (opcodes.SYSCTL, opcodes.PROC_WRITE) and texts:
-        return texts[0]
-    return paths[-1] if paths else (texts[0] if texts else "")
-
-
-def _hook(step: Step, message: Message) -> Error:
-    path = str(step.arguments[0])
-    if message.detail == opcodes.AT_HOOK_TIMEOUT:
-        what = f"ran into its timeout of {step.arguments[3]!s} s"
-    elif message.detail == opcodes.AT_HOOK_EXIT:
-        what = outcome(message.value)
-    else:
-        what = "could not be run"
-    said = f", output: {message.text.strip()}" if message.text.strip() else ""
-    kind = step.path.partition(".")[2].partition("[")[0]
-    return Error(
-        f"{kind} hook {path}: {what}{said}",
-        code="hook-failed",
-        step="hook",
-        path=step.path,
-        subject=path,
-        errno=message.errno if message.detail == opcodes.AT_HOOK_EXEC else 0,
-    )
-
-
-# The words of runc for the user's own executable: engines make exit codes 126 and 127 of them.
-_WORDS = {
-    errno.ENOENT: "no such file or directory",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "operation not permitted",
-    errno.ENOTDIR: "not a directory",
-    errno.EISDIR: "is a directory",
-    errno.ELOOP: "too many levels of symbolic links",
-    errno.ENOEXEC: "exec format error",
-    errno.ETXTBSY: "text file busy",
-    errno.E2BIG: "argument list too long",
-    errno.ENOMEM: "cannot allocate memory",
-}
-
-
-def _words(number: int) -> str:
-    return _WORDS.get(number) or posix.strerror(number).lower()
-
-
-def _not_found(plan: Plan, step: Step, message: Message, pid: int) -> Error:
-    if not step.arguments or not step.arguments[0]:
-        return Error(
-            "the configuration has no process to start",
-            code="no-process",
-            step="start",
-            path="process",
-            hint="config.json needs process.args for start",
-        )
-    arguments = step.arguments[0]
-    name = arguments if isinstance(arguments, str) else str(arguments)
-    if message.errno == errno.ENOENT and "/" not in name:
-        text = f'exec: "{name}": executable file not found in $PATH'
-    elif message.errno == errno.ENOENT:
-        text = f'exec: "{name}": stat {name}: no such file or directory'
-    else:
-        text = f'exec: "{name}": {_words(message.errno)}'
-    return Error(
-        text,
-        code="executable",
-        step="lookup",
-        path=step.path,
-        subject=name,
-        errno=message.errno,
-        hint=_look_inside(plan, pid, name, message.errno, str(step.arguments[1])),
-    )
-
-
-def _not_executed(plan: Plan, step: Step, message: Message, pid: int) -> Error:
-    name = message.text
-    return Error(
-        f'exec "{name}": {_words(message.errno)}',
-        code="execve",
-        step="exec",
-        path=step.path,
-        syscall="execve",
-        subject=name,
-        errno=message.errno,
-        hint=_look_inside(plan, pid, name, message.errno),
-    )
-
-
-_TOO_LONG = (
-    "args and env are together longer than the kernel takes (execve(2)): hand long values over in a file"
-)
-
-
-def _look_inside(plan: Plan, pid: int, name: str, number: int, search: str = "") -> str:
-    """The cause, from the file itself, while init still holds the root open."""
-    if number == errno.E2BIG:
-        return _TOO_LONG
-    try:
-        fd = posix.open(f"/proc/{pid}/root", posix.O_PATH | posix.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        root = executable.Root(fd)
-        if "/" in name:
-            return executable.look(root, _absolute(plan, name), number)
-        if number == errno.ENOENT:
-            return executable.elsewhere(root, name, search)
-        found = [f"{directory}/{name}" for directory in search.split(":")]
-        found = [path for path in found if not isinstance(root.stat(path), int)]
-        return executable.look(root, found[0], number) if found else ""
-    finally:
-        posix.close(fd)
-
-
-def _absolute(plan: Plan, name: str) -> str:
-    """A relative path counts from the working directory."""
-    if name.startswith("/"):
-        return name
-    directories = [str(step.arguments[0]) for step in plan.steps if step.op == opcodes.CHDIR]
-    return f"{directories[-1].rstrip('/') if directories else ''}/{name.removeprefix('./')}"
+        return f"{steps.rootfs(plan)}/{steps.subject(step).lstrip('/')}" if steps.rootfs(plan) else ""
+    return steps.source(plan, step)

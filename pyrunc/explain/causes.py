@@ -189,6 +189,18 @@ def _read_only(refusal: Refusal, host: Host) -> str:
     )
 
 
+def _foreign_root(refusal: Refusal, host: Host) -> str:
+    """The image belongs to ids of the host that the user namespace has not got."""
+    made = refusal.call in ("openat2", "mknodat", "mkdirat")
+    if not made or refusal.errno not in (errno.EACCES, errno.EOVERFLOW) or not refusal.user_namespace:
+        return ""
+    return (
+        f"{refusal.subject} is missing, and the container's root may not make it in the root file system: "
+        f"make "
+        "it in the image, or chown the image to the ids of linux.uidMappings"
+    )
+
+
 def _descriptors(refusal: Refusal, host: Host) -> str:
     if refusal.errno == errno.EMFILE:
         for line in host.text(f"{host.process}/limits").splitlines():
@@ -243,7 +255,7 @@ def _id_maps(refusal: Refusal, host: Host) -> str:
     if refusal.errno == errno.EPERM:
         return "a hostID of the map is not in /proc/self/uid_map of the user namespace that pyrunc runs in"
     if refusal.errno == errno.EINVAL:
-        return "ranges overlap, a size is 0, or there are more than 340 of them"
+        return "ranges overlap, a size is 0, or there are over 340: correct containerID, hostID or size"
     return ""
 
 
@@ -256,6 +268,7 @@ _RULES: tuple[Callable[[Refusal, Host], str], ...] = (
     _hidden_proc,
     _locked_flags,
     _read_only,
+    _foreign_root,
     _file_system,
     _security_module,
 )

@@ -18,6 +18,9 @@ _NOT_FOLLOWED = posix.O_PATH | posix.O_NOFOLLOW
 _HEAD = 4096  # bytes of the file; the kernel itself reads 256
 _USUAL = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
+_LINK = "install it, or correct the link"
+_WORDS = "process.args wants each word as an element of its own: nothing is split at spaces"
+
 # e_machine of elf(5), and what each machine of uname(2) executes
 _MACHINES = {
     3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64",
@@ -126,11 +129,11 @@ def elsewhere(root: Root, name: str, path: str) -> str:
     for directory in searched:
         target = root.target(f"{directory}/{name}")
         if target:
-            return f"{directory}/{name} is a link to {target}, which does not exist in the container"
+            return f"{directory}/{name} is a link to {target}, which does not exist in the container: {_LINK}"
     if not path:
         return "PATH is empty: set it in process.env, or give a path with a slash"
     if " " in name:
-        return "process.args wants each word as an element of its own; nothing is split at spaces"
+        return _WORDS
     return f"PATH is {path}: install the program in the image, or correct process.args[0] or PATH"
 
 
@@ -141,9 +144,9 @@ def _missing(root: Root, path: str) -> str:
         return ""
     target = root.target(path)
     if target and status == errno.ENOENT:
-        return f"{path} is a link to {target}, which does not exist in the container"
+        return f"{path} is a link to {target}, which does not exist in the container: {_LINK}"
     if status == errno.ELOOP:
-        return f"the links on the way to {path} lead in a circle"
+        return f"the links on the way to {path} lead in a circle: correct them in the image"
     if status not in (errno.ENOENT, errno.ENOTDIR):
         return ""
     above = path.rstrip("/").rpartition("/")[0]
@@ -151,11 +154,15 @@ def _missing(root: Root, path: str) -> str:
         seen = root.stat(above)
         if not isinstance(seen, int):
             if seen.st_mode & _S_IFMT != _S_IFDIR:
-                return f"{above} is a file, not a directory"
+                return f"{above} is a file, not a directory: correct the path"
             break
         if root.target(above):
-            return f"{above} is a link to {root.target(above)}, which does not exist in the container"
+            return (
+                f"{above} is a link to {root.target(above)}, which does not exist in the container: {_LINK}"
+            )
         above = above.rpartition("/")[0]
+    if " " in path:
+        return _WORDS
     return f"the container's root has {above or '/'}, but not {path}: is the image complete, the path right?"
 
 

@@ -12,6 +12,7 @@ import struct
 import sys
 
 NUMBERS = {
+    "keyctl": 250 if platform.machine() == "x86_64" else 219,
     "memfd_create": 319 if platform.machine() == "x86_64" else 279,
     "open_tree": 428,
     "move_mount": 429,
