@@ -52,27 +52,54 @@ long must(struct init *c, long result, int detail, const char *body);
 const char **make_vector(struct init *c, int argument, const char *when_empty);
 unsigned decimal(char *out, uint64_t value);
 
-/* init_mount.c */
+/* "." or ".." */
+static inline bool is_dots(const char *name) {
+  return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0));
+}
+
+/* init_path.c: descriptors (O_PATH) or -errno; those without -errno fail the step */
 int open_root(struct init *c);
 int open_in_root(struct init *c, const char *path, uint64_t flags);
 int open_or_make(struct init *c, const char *path, uint64_t flags, bool file);
+int open_existing(struct init *c, const char *path); /* -1: nothing is there */
+int destination(struct init *c, const char *path, uint64_t flags, bool file);
+int open_parent(struct init *c, const char *path, const char **leaf);
+
+/* init_procfs.c */
 int open_procfs(struct init *c);
 int private_procfs(void);
+
+/* init_root.c */
 void step_propagate(struct init *c);
 void step_rootfs(struct init *c);
-void step_mount(struct init *c);
-void step_remount(struct init *c);
-void step_bind(struct init *c);
-void step_mknod(struct init *c);
-void step_bind_device(struct init *c);
-void step_symlink(struct init *c);
-void step_mask(struct init *c);
-void step_readonly(struct init *c);
-void step_cgroup_bind(struct init *c);
-void step_cgroup_seal(struct init *c);
 void step_root_readonly(struct init *c);
 void step_root_propagation(struct init *c);
 void step_pivot(struct init *c);
+
+/* init_mount.c */
+void attach(struct init *c, int tree, int onto, const char *path);
+void set_attributes(struct init *c, int fd, uint64_t set, uint64_t clear, bool recursive, const char *path);
+void set_propagation(struct init *c, int fd, uint64_t propagation, const char *path);
+int clone_tree(struct init *c, int fd, const char *path, unsigned flags);
+void step_mount(struct init *c);
+void step_remount(struct init *c);
+void step_bind(struct init *c);
+void step_cgroup_bind(struct init *c);
+void step_cgroup_seal(struct init *c);
+
+/* init_hide.c: the tmpfs of masks, and its steps */
+void make_masks(struct init *c);
+void attach_masks(struct init *c);
+void release_masks(struct init *c);
+void step_mask(struct init *c);
+void step_readonly(struct init *c);
+
+/* init_device.c */
+void step_mknod(struct init *c);
+void step_bind_device(struct init *c);
+void step_symlink(struct init *c);
+
+/* init_console.c */
 void step_console(struct init *c);
 
 /* init_copy.c: what is in the directory `from` into the root of a tree; own: its own owner and mode too.

@@ -83,8 +83,6 @@ static void copy_entry(const struct copy *copy, int from, int to, const char *na
   }
 }
 
-static bool is_dots(const char *name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
-
 static void copy_directory(const struct copy *copy, int from, int to, int depth) {
   _Alignas(struct entry) char entries[ENTRIES_SIZE];
   long size;
