@@ -29,7 +29,7 @@ define apt
 fi
 endef
 
-.PHONY: build run test engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools
+.PHONY: build run test torture engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -79,6 +79,12 @@ engine-tools: build $(VENV)/.engines
 $(VENV)/.engines: $(VENV)/.tools
 	$(VENV)/bin/pip install -q --disable-pip-version-check $(CLIENTS)
 	touch $@
+
+# The runtime is killed and its system calls fail, for an hour or more: docs/torture.md.
+torture: build
+	$(call apt,busybox-static gcc libc6-dev)
+	TORTURE_ROUNDS=$${TORTURE_ROUNDS:-2000} FAULT_POINTS=$${FAULT_POINTS:-0} SOAK=$${SOAK:-10000} \
+		$(VENV)/bin/pytest -s tests/torture
 
 lint: tools
 	$(call apt,clang-format)

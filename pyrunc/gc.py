@@ -152,7 +152,7 @@ def _recorded(root: str, id: str) -> set[str]:
 def _marked(root: str) -> Iterator[tuple[str, str, str]]:
     """(directory, state directory, topmost directory that was made) of each cgroup of this state root."""
     for mountpoint in _hierarchies():
-        for directory in _tree(mountpoint):
+        for directory in files.tree(mountpoint):
             try:
                 owner, _, top = (
                     posix.getxattr(directory, MARK).decode("utf-8", "surrogateescape").partition("\0")
@@ -165,12 +165,6 @@ def _marked(root: str) -> Iterator[tuple[str, str, str]]:
 
 def _leads_to(top: str, directory: str) -> bool:
     return directory == top or directory.startswith(f"{top}/")
-
-
-def _tree(directory: str) -> Iterator[str]:
-    for child in files.children(directory):
-        yield child
-        yield from _tree(child)
 
 
 def _hierarchies() -> list[str]:

@@ -28,7 +28,7 @@ from pyrunc.plan import (
     FD_TREE_RECURSIVE,
     opcodes,
 )
-from pyrunc.processes import SIGKILL, exit_status, look, open_pidfd, pidfd_open, reap, send
+from pyrunc.processes import SIGKILL, exit_status, look, open_pidfd, pidfd_open, reap, send, wait_end
 from pyrunc.state_directory import read_file
 
 TYPE_CHECKING = False
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _MESSAGE = _struct.Struct("<IIiIq")
 _INIT = "/pyrunc-init"
+_PATIENCE = 2_000  # milliseconds
 
 
 class Message:
@@ -159,6 +160,8 @@ class Init:
         """Init ended without a word: by a signal, as when the memory limit is too low."""
         from pyrunc.explain import init_vanished
 
+        if not wait_end(self.pidfd, _PATIENCE):
+            send(self.pidfd, SIGKILL)  # it lives, and waits for us
         status = reap(self.pid)
         return init_vanished(exit_status(status) if status >= 0 else -1)
 
@@ -168,8 +171,11 @@ class Init:
         reap(self.pid)
 
     def close(self) -> None:
-        self.socket.close()
-        posix.close(self.pidfd)
+        try:
+            self.socket.close()
+            posix.close(self.pidfd)
+        except OSError:
+            pass  # whatever close(2) says, the descriptor is gone
 
 
 def await_exec(socket: _socket.socket, plan: Plan, pid: int, listener: Callable[[int], None]) -> None:

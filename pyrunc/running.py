@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
+    from pyrunc.activation import Readiness
     from pyrunc.creation import Created, Options
     from pyrunc.spec import Spec
 
@@ -24,25 +25,19 @@ def run_container(root: str, id: str, bundle: str, options: Options, detach: boo
     spec = read_config(bundle)
     if detach:
         created = create_container(root, id, spec, options, direct=True)
-        readiness = await_readiness(created.state)
-        _start(created)
+        readiness, _ = _start(created)
         created.close()
         if readiness:
             readiness.pass_on()
         return 0
-    from pyrunc.foreground import Foreground, receive_master
+    from pyrunc.foreground import Foreground
 
     foreground = Foreground()
     ours, theirs = _terminal(spec, options)
     created = create_container(root, id, spec, options, theirs.fileno() if theirs else -1, direct=True)
     if theirs:
         theirs.close()
-    master = -1
-    if ours:
-        master = receive_master(ours)
-        ours.close()
-    readiness = await_readiness(created.state)
-    _start(created)
+    readiness, master = _start(created, ours)
     if readiness:
         import _thread
 
@@ -70,15 +65,23 @@ def _terminal(spec: Spec, options: Options) -> tuple[_socket.socket | None, _soc
     return stream_pair()
 
 
-def _start(created: Created) -> None:
+def _start(created: Created, console: _socket.socket | None = None) -> tuple[Readiness | None, int]:
+    """START; also the terminal's master, -1 without one. Whatever goes wrong, the container is undone."""
     state, init = created.state, created.init
+    master = -1
     try:
+        if console:
+            from pyrunc.foreground import receive_master
+
+            master = receive_master(console)
+            console.close()
+        readiness = await_readiness(state)
         agent = _agent(created) if init.plan.notifies else None
         init.start(lambda fd: _hand_over(created, agent, fd))
         state.record["status"] = "running"
         state.save()
-    except Error as error:
-        if error.code == "init-vanished":
+    except BaseException as error:
+        if isinstance(error, Error) and error.code == "init-vanished":
             from pyrunc.explain import examine_death
             from pyrunc.lifecycle import cgroup_of
 
@@ -88,6 +91,7 @@ def _start(created: Created) -> None:
         raise
     after_start(state, created.spec)
     timeline.started()
+    return readiness, master
 
 
 def _agent(created: Created) -> _socket.socket:

@@ -93,9 +93,12 @@ class State:
         return True
 
     def close(self) -> None:
-        if self.fd >= 0:
-            posix.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            try:
+                posix.close(fd)
+            except OSError:
+                pass  # whatever close(2) says, the descriptor is gone
 
 
 def check_id(id: str) -> str:

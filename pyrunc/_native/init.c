@@ -181,7 +181,7 @@ static void step_sync(struct init *c) {
   wait_for_go(c);
   /* Only now: an unprivileged parent cannot write the id maps of a process that is not dumpable. */
   if (number(c, 0) == PLAN_STAGE_IDMAP)
-    SYS(prctl, PR_SET_DUMPABLE, 0);
+    must(c, SYS(prctl, PR_SET_DUMPABLE, 0), PLAN_AT_NONE, NULL);
 }
 
 /* For the runtime's --trace: the one clock that no time namespace changes. */
@@ -468,8 +468,8 @@ __attribute__((used)) _Noreturn void init_main(const long *stack) {
     sys_exit(1);
   load_plan(c, (const char *)stack[2]);
   if (!maps_are_to_come(&c->plan))
-    SYS(prctl, PR_SET_DUMPABLE, 0);
-  SYS(prctl, PR_SET_NAME, "pyrunc-init");
+    must(c, SYS(prctl, PR_SET_DUMPABLE, 0), PLAN_AT_NONE, NULL);
+  must(c, SYS(prctl, PR_SET_NAME, "pyrunc-init"), PLAN_AT_NONE, NULL);
   must(c, SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC), PLAN_AT_CLOSE_RANGE, NULL);
   reset_signals(c->plan.header->ignored);
   c->trace = c->plan.header->trace == 1;

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Cgroup", "Hierarchies", "locate", "make", "restore", "resolve"]
 
 
+_LONGEST = 3000  # bytes: the files in it must stay below PATH_MAX, or it could not be removed
+
+
 def locate() -> Hierarchies:
     """Find the hierarchies of this host.
 
@@ -84,7 +87,7 @@ def resolve(cgroups_path: str | None, id: str) -> str:
     calls, and the caller's limits and "no internal processes" would get into the way.
     """
     parts = [p for p in (cgroups_path or id).split("/") if p not in ("", ".")]
-    if ".." in parts or not parts:
+    if ".." in parts or not parts or sum(map(len, parts)) + len(parts) > _LONGEST:
         raise files.failure(
             f'cgroupsPath "{cgroups_path}" is not a place for a container',
             cgroups_path or "",

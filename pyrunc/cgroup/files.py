@@ -187,9 +187,14 @@ def pids(directory: str, file: str = "cgroup.procs") -> list[int]:
 
 def tree_pids(directory: str) -> list[int]:
     """Processes in a cgroup and in all cgroups below it."""
-    found = pids(directory)
-    for child in children(directory):
-        found += tree_pids(child)
+    return [pid for each in tree(directory) for pid in pids(each)]
+
+
+def tree(directory: str) -> list[str]:
+    """The cgroup and all below it, parents first. A container may nest them as deep as it likes."""
+    found = [directory]
+    for each in found:
+        found += children(each)
     return found
 
 
@@ -197,7 +202,8 @@ def _rmdir(directory: str) -> int:
     try:
         posix.rmdir(directory)
     except OSError as e:
-        return 0 if e.errno == errno.ENOENT else (e.errno or errno.EIO)
+        # A path that is too long was never made; its parents were.
+        return 0 if e.errno in (errno.ENOENT, errno.ENAMETOOLONG) else (e.errno or errno.EIO)
     return 0
 
 
@@ -205,10 +211,10 @@ def _remove_tree(directory: str) -> int:
     """One try, bottom-up; the errno of the last refusal, 0 when all is gone."""
     number = _rmdir(directory)
     if number in (errno.EBUSY, errno.ENOTEMPTY):
-        below = children(directory)
+        below = tree(directory)[1:]
         if below:
-            for child in below:
-                _remove_tree(child)
+            for child in reversed(below):
+                _rmdir(child)
             number = _rmdir(directory)
     return number
 

@@ -64,7 +64,7 @@ def run(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BaseException as error:
-        report.fail(_internal(error, debug))
+        report.fail(_system(error) or _internal(error, debug))
     return failed
 
 
@@ -73,6 +73,26 @@ def _open_log_for_usage(argv: list[str]) -> None:
     given = parse.globals_of(argv)
     if given is not None:
         report.open_log(given["log"], given["log_format"], given["debug"])
+
+
+def _system(error: BaseException) -> Error | None:
+    """The kernel refused something that it always grants: the disk, memory or the table of files is full."""
+    if isinstance(error, MemoryError):
+        return Error(
+            "there is no memory left", code="system", errno=12, hint="free memory, or raise the limit"
+        )
+    if isinstance(error, ImportError):
+        what = f"a part of pyrunc can't be loaded: {error.name}"
+        return Error(what, code="install", hint="install pyrunc again, unless files can't be read at all")
+    if not isinstance(error, OSError):
+        return None
+    subject = str(error.filename or "")
+    return Error(
+        "a system call failed" + (f" for {subject}" if subject else ""),
+        code="system",
+        subject=subject,
+        errno=error.errno or 0,
+    )
 
 
 def _internal(error: BaseException, debug: bool) -> Error:

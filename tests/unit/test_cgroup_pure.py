@@ -144,3 +144,8 @@ def test_device_rules() -> None:
     assert devices.line((True, "c", 136, -1, "rwm")) == "c 136:* rwm"
     both = devices.rules([{"allow": False, "type": "a", "major": 5, "access": "r"}])
     assert both[:2] == [(False, "c", 5, -1, "r"), (False, "b", 5, -1, "r")]
+
+
+def test_a_path_whose_files_could_not_be_named_is_refused() -> None:
+    with pytest.raises(Error, match="not a place for a container"):
+        cgroup.resolve("/x" * 2100, "id")
