@@ -1,4 +1,4 @@
-# make build | run | test | engines | engines-fast | engines-doc | lint | bench | conformance | fuzz | error-docs | vocabulary
+# make build | run | test | engines | engines-fast | engines-doc | lint | bench | conformance | fuzz | command-docs | error-docs | vocabulary
 #      | errors-compared | conformance-doc | opcodes | format | clean
 PYTHON ?= /usr/bin/python3
 VENV := .venv
@@ -10,7 +10,7 @@ ENGINES := busybox-static podman buildah conmon catatonit docker.io containerd r
 	containernetworking-plugins iptables iproute2 util-linux
 CLIENTS := docker podman grpcio grpcio-tools
 TOOLS := click jsonschema pytest hypothesis ruff mypy
-SOURCES := $(shell find pyrunc build.py meson.build pyproject.toml -type f \
+SOURCES := $(shell find pyrunc scripts/command_docs.py build.py meson.build pyproject.toml -type f \
 	\( -name '*.py' -o -name '*.json' -o -name '*.[ch]' -o -name '*.build' -o -name '*.toml' \))
 NATIVE := $(wildcard pyrunc/_native/*.c pyrunc/_native/*.h)
 
@@ -29,7 +29,7 @@ define apt
 fi
 endef
 
-.PHONY: build run test torture engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools
+.PHONY: command-docs build run test torture engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -55,7 +55,7 @@ run: build
 	sh scripts/demo_debian.sh
 
 test: build
-	$(call apt,busybox-static)
+	$(call apt,busybox-static zsh fish mandoc)
 	$(VENV)/bin/pytest tests --ignore=tests/engines
 
 # The check list of podman, buildah, docker, containerd and its CRI, with this runtime.
@@ -114,6 +114,9 @@ errors-compared: build
 	$(VENV)/bin/python scripts/errors_compared.py
 
 # docs/errors, from the pages that `pyrunc explain` shows.
+command-docs:
+	$(PYTHON) scripts/command_docs.py markdown docs/commands.md
+
 error-docs:
 	$(PYTHON) scripts/error_docs.py
 

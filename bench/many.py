@@ -24,7 +24,7 @@ TIMED = """
 import subprocess, sys, time
 for _ in range(int(sys.argv[1])):
     begin = time.perf_counter()
-    subprocess.run(sys.argv[2:], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(sys.argv[2:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     print(time.perf_counter() - begin)
 """
 

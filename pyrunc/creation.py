@@ -109,7 +109,7 @@ def create_container(
     state = states.make(root, id)
     if activation:
         state.record["activation"] = activation
-    return _Creation(state, spec, plan, cgroup, options).go(console, direct)
+    return Creation(state, spec, plan, cgroup, options).go(console, direct)
 
 
 def _activation(root: str, id: str, spec: Spec) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _activation(root: str, id: str, spec: Spec) -> dict[str, Any]:
     return found
 
 
-class _Creation:
+class Creation:
     """One create, from the state directory on: what is begun is undone when it fails."""
 
     __slots__ = ("state", "spec", "plan", "cgroup", "options", "init", "resctrl", "devices")

@@ -76,7 +76,10 @@ class State:
         if not self._remove_directory():
             _ignore_missing(posix.unlink, "notify/notify.sock", self.fd)
             for name in posix.listdir(self.fd):
-                _ignore_missing(posix.rmdir if name == "notify" else posix.unlink, name, self.fd)
+                try:
+                    _ignore_missing(posix.unlink, name, self.fd)
+                except (IsADirectoryError, PermissionError):
+                    _ignore_missing(posix.rmdir, name, self.fd)
             self._remove_directory()
         self.close()
 

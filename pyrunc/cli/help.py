@@ -160,7 +160,7 @@ def _param(option: table.Option) -> click.Parameter:
         names,
         type=kind,
         metavar=option.metavar if not option.choices else None,
-        default=None if many else option.initial(),
+        default=None if many or (option.choices and not option.default) else option.initial(),
         multiple=many,
         show_default=bool(option.default),
         help=option.help,
@@ -169,7 +169,14 @@ def _param(option: table.Option) -> click.Parameter:
 
 def _plain(options: tuple[table.Option, ...], values: dict[str, Any]) -> dict[str, Any]:
     """click's values in the form that the fast parser gives them."""
-    return {o.key: list(values[o.key]) if o.kind in ("list", "ints") else values[o.key] for o in options}
+    found: dict[str, Any] = {}
+    for option in options:
+        value = values[option.key]
+        if option.kind in ("list", "ints"):
+            found[option.key] = list(value)
+        else:
+            found[option.key] = option.initial() if value is None else value
+    return found
 
 
 def _canonical(args: list[str], options: tuple[table.Option, ...], mixed: bool) -> list[str]:

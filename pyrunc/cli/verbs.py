@@ -189,6 +189,28 @@ def events(root: str, parsed: Parsed) -> int:
     return watching.print_events(root, id, parsed.options)
 
 
+def _criu(parsed: Parsed) -> dict[str, Any]:
+    paths = {key: absolute(parsed.options[key]) for key in ("image_path", "work_path") if parsed.options[key]}
+    return {**parsed.options, **paths}
+
+
+def checkpoint(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc.checkpoint import checkpoint_container
+
+    checkpoint_container(root, id, _criu(parsed))
+    return 0
+
+
+def restore(root: str, parsed: Parsed) -> int:
+    id = check_id(parsed.args[0])
+    from pyrunc.restoring import restore_container
+
+    options = {**_criu(parsed), "systemd_cgroup": parsed.globals["systemd_cgroup"]}
+    options["pid_file"] = options["pid_file"] and absolute(options["pid_file"])
+    return restore_container(root, id, absolute(options["bundle"]), options)
+
+
 def list_(root: str, parsed: Parsed) -> int:
     from pyrunc import lifecycle
 
@@ -334,6 +356,8 @@ VERBS: dict[str, Callable[[str, Parsed], int]] = {
     "resume": resume,
     "update": update,
     "events": events,
+    "checkpoint": checkpoint,
+    "restore": restore,
     "ps": ps,
     "snapshot": snapshot,
     "validate": validate,

@@ -1,0 +1,156 @@
+"""`checkpoint`: a container's processes into images, by CRIU."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyrunc import criu
+from pyrunc import state_directory as states
+from pyrunc.destroy import destroy, poststop, remembered
+from pyrunc.errors import Error, WrongStatus
+from pyrunc.lifecycle import status_of
+
+if TYPE_CHECKING:
+    from pyrunc.spec import Spec
+    from pyrunc.state_directory import State
+
+
+def checkpoint_container(root: str, id: str, options: dict[str, Any]) -> None:
+    """Write the images; then, unless it is to go on running, delete the container.
+
+    options: those of the command line, by their names with "_".
+    """
+    state = states.load(root, id, lock=True)
+    if status_of(state) not in ("running", "paused"):
+        raise WrongStatus("container not running", code="not-running", subject=id)
+    spec = remembered(state)
+    assert spec is not None
+    if spec.process.flag("terminal"):
+        raise Error(
+            "a container with a terminal can't be checkpointed",
+            code="criu-terminal",
+            step="checkpoint",
+            path="process.terminal",
+            hint="criu's command line can't hand the terminal over; set process.terminal to false",
+        )
+    image, work = criu.directories(options, make=True)
+    outside = _Outside(state, spec)
+    action = "pre-dump" if options["pre_dump"] else "dump"
+    fds = (options["status_fd"],) if options["status_fd"] else ()
+    criu.run(action, _arguments(state, options, outside, image), work, fds=fds)
+    if action == "dump":
+        Path(image, criu.NAMES).write_text(json.dumps(outside.names))
+        record = {"mounts": outside.mounts, "files": outside.files}
+        Path(image, criu.MOUNTS).write_text(json.dumps(record))
+    if not (options["leave_running"] or options["pre_dump"]):
+        poststop(destroy(state), state)
+
+
+def _arguments(state: State, options: dict[str, Any], outside: _Outside, image: str) -> list[str]:
+    found = [*criu.common_arguments(options), "--tree", str(state.record["pid"]), "--evasive-devices"]
+    if options["leave_running"]:
+        found.append("--leave-running")
+    if options["tcp_skip_in_flight"]:
+        found.append("--skip-in-flight")
+    if options["pre_dump"]:
+        found.append("--track-mem")
+    if options["parent_path"]:
+        found += ["--track-mem", "--prev-images-dir", _parent(options["parent_path"], image)]
+    if options["status_fd"]:
+        found += ["--status-fd", str(options["status_fd"])]
+    if options["page_server"]:
+        address, _, port = options["page_server"].rpartition(":")
+        found += [*([] if options["lazy_pages"] else ["--page-server"]), "--address", address, "--port", port]
+    found += [f"--manage-cgroups={options['manage_cgroups_mode'] or 'soft'}"]
+    if state.record.get("freezer"):
+        found += ["--freeze-cgroup", os.path.dirname(state.record["freezer"])]
+    for mountpoint in outside.mounts:
+        found += ["--external", f"mnt[{mountpoint}]:{mountpoint}"]
+    for file in outside.files.values():
+        found += ["--external", file]
+    for kind, key in outside.namespaces:
+        found += ["--external", f"{kind}[{key}]:{external_namespace(kind)}"]
+    return found
+
+
+def external_namespace(kind: str) -> str:
+    """The name in the images of a namespace that is not the container's own."""
+    return f"external-{kind}"
+
+
+def _parent(path: str, image: str) -> str:
+    """The images of the last pre-dump, from the new ones: they are moved together."""
+    if os.path.isabs(path) or not os.path.isfile(os.path.join(image, path, "inventory.img")):
+        raise Error(
+            f"--parent-path {path} leads to no images of a pre-dump",
+            code="criu-images",
+            step="checkpoint",
+            subject=path,
+            hint="give a path from --image-path, such as ../parent",
+        )
+    return path
+
+
+class _Outside:
+    """What the container has of the host: criu must not look into it, restore gives it again."""
+
+    def __init__(self, state: State, spec: Spec) -> None:
+        pid = state.record["pid"]
+        table = [line.split(" ") for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+        self.mounts = _external_mounts(table, spec, pid)
+        self.names = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)]
+        self.files = _external_files(table, pid)
+        self.namespaces = [
+            (kind, os.stat(f"/proc/{pid}/ns/{kind}").st_ino)
+            for name, kind in (("network", "net"), ("pid", "pid"))
+            if joined(spec, name)
+        ]
+
+
+def joined(spec: Spec, name: str) -> str:
+    """The path of a namespace that the container joins; "" when it has its own."""
+    paths = [item.text("path") for item in spec.linux.children("namespaces") if item.text("type") == name]
+    return paths[0] if paths else ""
+
+
+def _external_mounts(table: list[list[str]], spec: Spec, pid: int) -> dict[str, str]:
+    """Mount point to "file" or "directory"."""
+    outside = {item.text("destination") for item in spec.children("mounts") if is_bind(item.data)}
+    outside |= set(spec.linux.texts("maskedPaths"))
+    found: dict[str, str] = {}
+    for fields in table:
+        mountpoint, kind = _unescape(fields[4]), fields[fields.index("-") + 1]
+        below = any(mountpoint.startswith(f"{above}/") for above in found)
+        if mountpoint != "/" and (mountpoint in outside or below or kind in ("cgroup", "devtmpfs")):
+            is_directory = os.path.isdir(f"/proc/{pid}/root{mountpoint}")
+            found[mountpoint] = "directory" if is_directory else "file"
+    return found
+
+
+def is_bind(mount: dict[str, Any]) -> bool:
+    options = mount.get("options") or []
+    return mount.get("type") == "bind" or "bind" in options or "rbind" in options
+
+
+def _unescape(text: str) -> str:
+    """proc(5): space, tab, newline and backslash are octal."""
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text
+
+
+def _external_files(table: list[list[str]], pid: int) -> dict[str, str]:
+    """Of standard input, output and error: files of mounts that the container does not see."""
+    known = {fields[0] for fields in table}
+    found = {}
+    for fd in range(3):
+        info = Path(f"/proc/{pid}/fdinfo/{fd}").read_text().splitlines()
+        values = dict(line.split(":\t", 1) for line in info if ":\t" in line)
+        name = os.readlink(f"/proc/{pid}/fd/{fd}")
+        if name.startswith("/") and values["mnt_id"].strip() not in known:
+            inode = os.stat(f"/proc/{pid}/fd/{fd}").st_ino
+            found[str(fd)] = f"file[{int(values['mnt_id']):x}:{inode:x}]"
+    return found

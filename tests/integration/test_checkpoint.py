@@ -1,0 +1,258 @@
+"""checkpoint and restore. What criu is called with is seen by a program in its place; where criu works on
+this kernel, containers go through it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import PROGRAM, Container, Result, Runtime, cgroups_of, wait_for
+
+pytestmark = pytest.mark.skipif(Path(PROGRAM).name in ("runc", "crun"), reason="of pyrunc and its criu")
+
+FAKE = """#!/bin/sh
+[ "$1" = check ] && { echo "Error (a.c:1): no such kernel" >&2; exit $(cat "$FAKE/check"); }
+action=$1
+printf '%s\\n' "$@" > "$FAKE/$action"
+while [ $# -gt 0 ]; do
+    case $1 in
+        --log-file) log=$2 ;;
+        --pidfile) pid=$2 ;;
+        --action-script) script=$2 ;;
+    esac
+    shift
+done
+if [ -e "$FAKE/log" ]; then cat "$FAKE/log" > "$log"; exit 1; fi
+[ "$action" = restore ] || exit 0
+sleep 100 &
+[ -z "$script" ] || CRTOOLS_SCRIPT_ACTION=setup-namespaces CRTOOLS_INIT_PID=$! "$script" || exit 1
+printf %s $! > "$pid"
+"""
+
+
+class Fake:
+    """A program that is found as criu: writes down its arguments, fails when it has a log to show."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir()
+        self.path = path
+        (path / "criu").write_text(FAKE)
+        (path / "criu").chmod(0o755)
+        (path / "check").write_text("0")
+        self.environment = {**os.environ, "FAKE": str(path), "PATH": f"{path}:{os.environ['PATH']}"}
+
+    def arguments(self, action: str) -> list[str]:
+        return (self.path / action).read_text().splitlines()
+
+    def call(self, container: Container, verb: str, *options: str) -> Result:
+        options = ("--image-path", str(container.bundle / "images"), *options)
+        return container.runtime(verb, *options, container.id, env=self.environment)
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Fake:
+    return Fake(tmp_path / "fake")
+
+
+def test_what_criu_is_asked_for(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sleeper().started()
+    pid = container.pid
+    flags = (
+        "--tcp-established",
+        "--ext-unix-sk",
+        "--shell-job",
+        "--file-locks",
+        "--link-remap",
+        "--auto-dedup",
+    )
+    more = ("--tcp-skip-in-flight", "--manage-cgroups-mode", "full", "--empty-ns", "network")
+    page_server = ("--page-server", "127.0.0.1:7777")
+    fake.call(container, "checkpoint", *flags, *more, *page_server, "--leave-running").ok()
+    given = fake.arguments("dump")
+    assert set(flags) <= set(given)
+    assert given[given.index("--tree") + 1] == str(pid)
+    assert given[given.index("--images-dir") + 1] == str(container.bundle / "images")
+    assert given[given.index("--empty-ns") + 1] == "net"
+    assert given[given.index("--port") + 1] == "7777"
+    assert {"--skip-in-flight", "--manage-cgroups=full", "--leave-running", "--page-server"} <= set(given)
+    assert container.status == "running"
+
+
+def test_masked_paths_and_binds_are_left_out_of_the_images(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sleeper()
+    container.config["mounts"].append(
+        {"destination": "/data", "type": "bind", "source": str(container.bundle), "options": ["bind"]}
+    )
+    container.config["linux"]["maskedPaths"] = ["/proc/keys"]
+    container.started()
+    fake.call(container, "checkpoint").ok()
+    assert {"mnt[/data]:/data", "mnt[/proc/keys]:/proc/keys"} <= set(fake.arguments("dump"))
+
+
+def test_a_checkpoint_ends_the_container(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sleeper().started()
+    fake.call(container, "checkpoint").ok()
+    runtime("state", container.id).failed()
+    assert not cgroups_of(container.id)
+
+
+def test_a_pre_dump_does_not(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sleeper().started()
+    fake.call(container, "checkpoint", "--pre-dump").ok()
+    assert "--track-mem" in fake.arguments("pre-dump")
+    assert container.status == "running"
+
+
+@pytest.mark.parametrize("path", ["/absolute", "../none"])
+def test_a_parent_that_is_none(runtime: Runtime, fake: Fake, path: str) -> None:
+    container = runtime.sleeper().started()
+    answer = fake.call(container, "checkpoint", "--parent-path", path).failed(1)
+    assert "parent-path" in answer.stderr
+    assert container.status == "running"
+
+
+def test_the_log_of_a_failure(runtime: Runtime, fake: Fake) -> None:
+    """Its first error is the message, its end stands in the hint, the container goes on."""
+    container = runtime.sleeper().started()
+    lines = [
+        "(00.01) Error (criu/util.c:1): rlimit: Can't setup RLIMIT_NOFILE for self",
+        "(00.02) Error (criu/sk-tcp.c:2): Connected TCP socket, consider using --tcp-established",
+        "(00.03) Error (criu/cr-dump.c:3): Dumping FAILED.",
+    ]
+    (fake.path / "log").write_text("\n".join(lines) + "\n")
+    answer = fake.call(container, "checkpoint", "--work-path", str(container.bundle / "work")).failed(1)
+    first, rest = answer.stderr.split("\n", 1)
+    assert "criu dump failed: Error (criu/sk-tcp.c:2): Connected TCP socket" in first
+    assert "Dumping FAILED" in rest
+    assert str(container.bundle / "work" / "dump.log") in rest
+    assert (container.bundle / "work" / "dump.log").read_text().splitlines() == lines
+    assert container.status == "running"
+
+
+def test_a_kernel_that_criu_does_not_know(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sleeper().started()
+    (fake.path / "log").write_text("(00.02) Error (criu/vdso.c:2): vdso: unexpected\n")
+    (fake.path / "check").write_text("1")
+    answer = fake.call(container, "checkpoint").failed(1)
+    assert "`criu check` says: Error (a.c:1): no such kernel" in answer.stderr
+
+
+def test_no_criu(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    answer = runtime("checkpoint", container.id, env={"PATH": "/nowhere"}, cwd=runtime.tmp).failed(1)
+    assert "criu is not installed" in answer.stderr
+
+
+def test_help_is_the_probe_of_engines(runtime: Runtime) -> None:
+    runtime("checkpoint", "--help").ok()
+    assert "flag needs an argument" in runtime("restore", "--lsm-mount-context").failed(1).stderr
+
+
+def test_restore_without_images(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sleeper()
+    container.write()
+    answer = fake.call(container, "restore", "--bundle", str(container.bundle)).failed(1)
+    assert "no images" in answer.stderr
+    runtime("state", container.id).failed()
+
+
+def test_a_restored_container_is_like_any_other(runtime: Runtime, fake: Fake) -> None:
+    """Its process is in its cgroup; hooks of create ran; state, kill and delete know it."""
+    container = runtime.sleeper()
+    trace = container.bundle / "hook"
+    container.config["hooks"] = {
+        "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", f"cat > {trace}"], "env": ["PATH=/bin"]}]
+    }
+    container.started()
+    trace.unlink()
+    fake.call(container, "checkpoint").ok()
+    pid_file = container.bundle / "pid"
+    options = ("--bundle", str(container.bundle), "--pid-file", str(pid_file), "--detach", "-no-subreaper")
+    fake.call(container, "restore", *options).ok()
+    pid = int(pid_file.read_text())
+    assert (container.pid, container.status) == (pid, "running")
+    assert container.id in Path(f"/proc/{pid}/cgroup").read_text()
+    assert f'"pid":{pid}' in trace.read_text().replace(" ", "")
+    container.kill()
+    container.wait()
+    container.delete().ok()
+    assert not cgroups_of(container.id)
+    assert not (runtime.root / container.id).exists()
+
+
+def test_a_restore_that_fails_leaves_nothing(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sleeper().started()
+    fake.call(container, "checkpoint").ok()
+    (fake.path / "log").write_text("(00.02) Error (criu/mount.c:2): no mount\n")
+    answer = fake.call(container, "restore", "--bundle", str(container.bundle)).failed(1)
+    assert "criu restore failed: Error (criu/mount.c:2): no mount" in answer.stderr
+    runtime("state", container.id).failed()
+    assert not cgroups_of(container.id)
+
+
+# With CRIU itself
+
+
+def unfit() -> str:
+    """Why criu can't be used here; "" if it can."""
+    program = shutil.which("criu")
+    if program is None:
+        return "criu is not installed"
+    done = subprocess.run([program, "check"], capture_output=True, text=True)
+    return "" if done.returncode == 0 else f"criu check: {(done.stdout + done.stderr).splitlines()[0]}"
+
+
+@pytest.fixture
+def counter(runtime: Runtime) -> Container:
+    """Counts in a file of its root filesystem."""
+    if why := unfit():
+        pytest.skip(why)
+    script = "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.05; done"
+    container = runtime.sh(script).started()
+    wait_for(lambda: count(container) > 2, "it does not count")
+    return container
+
+
+def count(container: Container) -> int:
+    file = container.rootfs / "count"
+    return int(file.read_text().strip() or 0) if file.exists() else 0
+
+
+def test_it_goes_on_where_it_was(counter: Container) -> None:
+    images = ("--image-path", str(counter.bundle / "images"))
+    counter.runtime("checkpoint", *images, counter.id).ok()
+    stopped_at = count(counter)
+    time.sleep(0.3)
+    assert count(counter) == stopped_at
+    restore = ("restore", *images, "--bundle", str(counter.bundle), "--detach", counter.id)
+    with counter.output.open("ab") as output:
+        counter.runtime(*restore, stdout=output).ok()
+    wait_for(lambda: count(counter) > stopped_at + 3, "it does not go on")
+    assert count(counter) < stopped_at + 200
+    assert counter.exec("echo", "inside").ok().stdout == "inside\n"
+    assert counter.id in Path(f"/proc/{counter.pid}/cgroup").read_text()
+
+
+def test_it_can_be_left_running(counter: Container) -> None:
+    images = ("--image-path", str(counter.bundle / "images"))
+    counter.runtime("checkpoint", *images, "--leave-running", counter.id).ok()
+    before = count(counter)
+    wait_for(lambda: count(counter) > before, "it does not go on")
+
+
+def test_restore_in_the_foreground(counter: Container) -> None:
+    images = ("--image-path", str(counter.bundle / "images"))
+    counter.runtime("checkpoint", *images, counter.id).ok()
+    line = [PROGRAM, "--root", str(counter.runtime.root), "restore", *images, "--bundle", str(counter.bundle)]
+    with counter.output.open("ab") as output, open(os.devnull, "rb") as null:
+        process = subprocess.Popen([*line, counter.id], stdin=null, stdout=output, stderr=output)
+    wait_for(lambda: counter.runtime("state", counter.id).status == 0, "it is not restored")
+    wait_for(lambda: counter.status == "running", "it does not run")
+    counter.kill()
+    assert process.wait(10) == 137
+    counter.runtime("state", counter.id).failed()
