@@ -19,6 +19,18 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "errors-compared.md"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+OWNERS = {
+    "boulder": "letsencrypt",
+    "containerd": "containerd",
+    "crun": "containers",
+    "docker-node": "nodejs",
+    "moby": "moby",
+    "nvidia-docker": "NVIDIA",
+    "podman": "containers",
+    "runc": "opencontainers",
+    "syncthing": "syncthing",
+}
+
 # crun takes a host with cgroup v2 beside v1 for one of its own kind; it must not see the empty v2.
 HIDE_UNIFIED = """#!/bin/sh
 test -d /sys/fs/cgroup/unified || exec crun "$@"
@@ -61,6 +73,7 @@ def plain(text: str, tmp: str, id_: str) -> str:
         if found:
             message = found[2].replace('\\"', '"')
             line = message if found[1] in ("error", "fatal") else f"{found[1]}: {message}"
+        line = re.sub(r"^(nsexec(?:-\d)?)\[\d+\]", r"\1[PID]", line)
         line = re.sub(r"^\d{4}-\d\d-\d\dT[\d:.]+Z: ", "", line)
         line = line.replace(f"{tmp}/bundle-0", "/bundle").replace(tmp, "").replace(id_, "ID")
         lines.append(re.sub(r"pyrunc-test-[0-9a-f]{12}", "OTHER", line).replace(str(ROOT), ""))
@@ -78,6 +91,12 @@ def messages(runtime: str) -> dict[str, str]:
 def version(command: str) -> str:
     words = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
     return words.split("\n")[0].split("version ")[-1]
+
+
+def link(reported: str) -> str:
+    """repository#number as a link to the report."""
+    repository, _, number = reported.partition("#")
+    return f"[{reported}](https://github.com/{OWNERS[repository]}/{repository}/issues/{number})"
 
 
 def cell(text: str) -> str:
@@ -115,7 +134,7 @@ def document(said: dict[str, dict[str, str]], versions: str) -> str:
             "| --- | --- | --- | --- |",
         ]
         for case in group.cases:
-            title = f"{case.title}<br><sub>{case.reported}</sub>" if case.reported else case.title
+            title = f"{case.title}<br><sub>{link(case.reported)}</sub>" if case.reported else case.title
             ours = re.sub(r"\nmore: .*$", "", said["pyrunc"][case.title])
             row = [title, cell(ours), cell(said["runc"][case.title]), cell(said["crun"][case.title])]
             lines.append(f"| {' | '.join(row)} |")
