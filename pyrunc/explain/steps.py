@@ -22,6 +22,8 @@ def subject(step: Step) -> str:
         return texts[0]
     if step.op == opcodes.PROC_WRITE:
         return texts[1].removeprefix("exec ") if len(texts) > 1 else texts[0]
+    if step.op == opcodes.BIND:
+        return str(step.arguments[4])
     if step.op == opcodes.RLIMIT:
         return _limit(step)
     if step.op == opcodes.SETIDS:
@@ -50,8 +52,12 @@ def rootfs(plan: Plan) -> str:
 
 def source(plan: Plan, step: Step) -> str:
     """The path on the host that a bind takes; "" for other steps."""
-    index = step.arguments[0] if step.op == opcodes.BIND else None
-    return plan.fds[index].value if isinstance(index, int) and 0 <= index < len(plan.fds) else ""
+    if step.op != opcodes.BIND:
+        return ""
+    index = step.arguments[0]
+    if isinstance(index, int) and 0 <= index < len(plan.fds):
+        return plan.fds[index].value
+    return str(step.arguments[6])  # init clones it itself
 
 
 def misfit(plan: Plan, step: Step, number: int) -> str:
