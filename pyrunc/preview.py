@@ -10,7 +10,7 @@ import resource
 from typing import TYPE_CHECKING, Any
 
 from pyrunc import cgroup as cgroups
-from pyrunc.creation import config_error, host_of, read_config
+from pyrunc.creation import config_error, host_of, read_config, resctrl_of
 from pyrunc.errors import Error
 from pyrunc.explain.host import Host
 from pyrunc.plan import FD_TREE, FD_TREE_RECURSIVE, opcodes
@@ -72,11 +72,12 @@ def preview(bundle: str, id: str = "ID", no_pivot: bool = False) -> Preview:
         plan = compile_container(spec, here)
     except Refused as refused:
         raise config_error(spec.source, bundle, refused) from None
-    items = list(_before(spec, cgroup, plan, host))
+    items = [*_class_of_service(spec, id), *_before(spec, cgroup, plan, host)]
     for step in plan.steps:
         problem = problems.get(step.op, "") or cannot(plan, step, host)
         items.append(Item("init", step.name, arguments(plan, step), step.path, problem))
         if step.op == opcodes.SYNC and step.arguments[0] == opcodes.STAGE_CREATE_RUNTIME:
+            items += _devices(spec)
             items += _hooks(spec, "prestart", "createRuntime")
         elif step.op == opcodes.GATE:
             items += _at_gate(spec, host)
@@ -161,6 +162,28 @@ def _hooks(spec: Spec, *kinds: str) -> Iterator[Item]:
         for hook in spec.child("hooks").children(kind):
             shown: dict[str, Value] = {"file": hook.text("path"), "args": hook.texts("args")}
             yield Item("runtime", f"{kind} hook", shown, hook.path, _not_executable(hook.text("path")))
+
+
+def _devices(spec: Spec) -> Iterator[Item]:
+    for name in spec.linux.child("netDevices").data:
+        new = spec.linux.child("netDevices").child(name).text("name")
+        shown: dict[str, Value] = {"device": name}
+        if new:
+            shown["name"] = new
+        there = os.path.exists(f"/sys/class/net/{name}")
+        problem = "" if there else f"there is no network device {name} here"
+        yield Item("runtime", "move network device", shown, f"linux.netDevices.{name}", problem)
+
+
+def _class_of_service(spec: Spec, id: str) -> Iterator[Item]:
+    if "intelRdt" in spec.linux:
+        problem = ""
+        try:
+            resctrl_of(spec, id)
+        except Error as error:
+            problem = error.message
+        shown: dict[str, Value] = {"closID": spec.linux.child("intelRdt").text("closID") or id}
+        yield Item("runtime", "resctrl", shown, "linux.intelRdt", problem)
 
 
 def _at_gate(spec: Spec, host: Host) -> Iterator[Item]:

@@ -24,6 +24,7 @@ _NAMES: dict[int, tuple[str, ...]] = {
     opcodes.UNSHARE: ("namespaces",),
     opcodes.TIME_NAMESPACE: ("offsets",),
     opcodes.SYNC: ("stage",),
+    opcodes.BECOME_ROOT: ("",),
     opcodes.PROPAGATE: ("propagation",),
     opcodes.ROOTFS: ("", "directory"),
     opcodes.MOUNT: ("type", "source", "parameters", "attributes", "propagation", "destination", "", ""),
@@ -53,6 +54,8 @@ _NAMES: dict[int, tuple[str, ...]] = {
     opcodes.RLIMIT: ("resource", "soft", "hard"),
     opcodes.BOUNDING: ("capabilities",),
     opcodes.SETGROUPS: ("groups",),
+    opcodes.AFFINITY: ("cpus",),
+    opcodes.HOME: ("uid",),
     opcodes.SETIDS: ("uid", "gid"),
     opcodes.UMASK: ("umask",),
     opcodes.CHDIR: ("directory",),
@@ -112,6 +115,9 @@ def _shown(op: int, name: str, value: Value | bytes) -> Value:
     if isinstance(value, bytes):
         if op == opcodes.SETGROUPS:
             return [str(int.from_bytes(value[at : at + 4], "little")) for at in range(0, len(value), 4)]
+        if op == opcodes.AFFINITY:
+            mask = int.from_bytes(value, "little")
+            return [str(number) for number in range(mask.bit_length()) if mask >> number & 1]
         return f"{len(value) // 8} instructions" if op == opcodes.SECCOMP else f"{len(value)} bytes"
     if not isinstance(value, int):
         return value

@@ -152,11 +152,9 @@ def test_json_says_whether_it_is_possible(bundle: Path) -> None:
 
 
 def test_everything_has_a_plan(bundle: Path) -> None:
-    document = everything()
-    for unsupported in ("netDevices", "intelRdt"):
-        del document["linux"][unsupported]
-    del document["linux"]["resources"]["unified"]
-    found = items(bundle, document)
+    found = items(bundle, everything())
+    assert at(found, "linux.netDevices.eth0").arguments == {"device": "eth0", "name": "eth1"}
+    assert at(found, "linux.intelRdt").arguments == {"closID": "group"}
     assert all(item.path or item.actor for item in found)
     assert at(found, "process.rlimits[0]").arguments == {
         "resource": "RLIMIT_NOFILE",
