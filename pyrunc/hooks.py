@@ -16,7 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.spec import Object, Spec
 
-_IGNORED_BY_PYTHON = (13, 25)  # SIGPIPE and SIGXFSZ stay ignored over an exec if nobody resets them
+# An ignored signal stays ignored over an exec: those of our caller, and SIGPIPE and SIGXFSZ of Python.
+_ALL_SIGNALS = tuple(number for number in range(1, 65) if number not in (9, 19, 32, 33))
 
 
 def run_hooks(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str) -> None:
@@ -59,7 +60,7 @@ def run_hook(spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int
             environment,
             file_actions=actions,
             setpgroup=0,
-            setsigdef=_IGNORED_BY_PYTHON,
+            setsigdef=_ALL_SIGNALS,
             setsigmask=(),
         )
         ended = _wait(child, hook.number("timeout", 0, 1))

@@ -303,10 +303,14 @@ def spawn(
 
 
 def ignored() -> int:
-    """The signals that this process ignores, as a mask: bit n-1 is signal n (proc_pid_status(5))."""
-    status = read_file("/proc/self/status")
-    at = status.index(b"SigIgn:") + 7
-    return int(status[at : status.index(b"\n", at)], 16)
+    """The signals that this process ignores, as a mask: bit n-1 is signal n; all where it can't be told.
+
+    The kernel is asked: the interpreter knows what was so when it started, and nothing of 32 and 33.
+    """
+    try:
+        return int(read_file("/proc/self/status").partition(b"\nSigIgn:\t")[2][:16], 16)
+    except (OSError, ValueError):
+        return (1 << 64) - 1
 
 
 def checked(result: int, syscall: str, path: str = "", subject: str = "") -> int:
