@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.integration.harness import Container, Result, Runtime, cgroups_of, marked, mounts_below
 
 # How often a race is tried; `make torture` asks for more.
-RACES = int(os.environ.get("PYRUNC_RACES", "12"))
+RACES = int(os.environ.get("PYRUNC_RACES", "8"))
 
 # Two names are exchanged, or a name is moved to and fro, as fast as the kernel can.
 _ATTACK = """

@@ -181,7 +181,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+@pytest.mark.parametrize("operation", [bind_directory, bind_file, bind_below, tmpfs, device])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_there_already(runtime: Runtime, operation, kind: str) -> None:  # type: ignore[no-untyped-def]
     """No kind of file at a destination makes the runtime wait, or open it for more than its place."""
