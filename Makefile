@@ -29,7 +29,7 @@ define apt
 fi
 endef
 
-.PHONY: command-docs build run test torture engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools
+.PHONY: command-docs build run test torture engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools analyze sanitize
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -91,6 +91,7 @@ lint: tools
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict pyrunc build.py
+	$(VENV)/bin/python scripts/rules.py
 	@if command -v clang-format >/dev/null; then clang-format --dry-run -Werror $(NATIVE); fi
 
 bench: build
@@ -99,8 +100,18 @@ bench: build
 conformance: build
 	sh scripts/conformance.sh
 
+# FUZZ_SECONDS for each target (60).
 fuzz: build
 	sh scripts/fuzz.sh
+
+# gcc's and clang's static analyzers: no warning.
+analyze: tools
+	$(call apt,gcc clang)
+	sh scripts/analyze.sh
+
+# The module that the parent calls, and the steps of init's plan, under ASan and UBSan.
+sanitize: build
+	sh scripts/sanitize.sh
 
 conformance-doc:
 	$(PYTHON) scripts/conformance_doc.py docs/conformance.md

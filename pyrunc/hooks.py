@@ -10,6 +10,7 @@ import posix
 
 from pyrunc.errors import Error
 from pyrunc.processes import SIGKILL, wait_end
+from pyrunc.spec import I64
 from pyrunc.state_json import state_json
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ def run_hook(spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int
             setsigdef=_ALL_SIGNALS,
             setsigmask=(),
         )
-        ended = _wait(child, hook.number("timeout", 0, 1))
+        ended = _wait(child, hook.number("timeout", 0, 1, I64))
         said = _end_of(output)
     except OSError as error:
         raise _failed(hook, kind, "could not be run", "", error.errno or 0) from None
@@ -71,7 +72,7 @@ def run_hook(spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int
         posix.close(stdin)
         posix.close(output)
     if ended is None:
-        raise _failed(hook, kind, f"ran into its timeout of {hook.number('timeout')} s", said)
+        raise _failed(hook, kind, f"ran into its timeout of {hook.number('timeout', 0, 1, I64)} s", said)
     if ended:
         raise _failed(hook, kind, outcome(ended), said, status=ended)
 

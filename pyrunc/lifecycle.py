@@ -141,7 +141,7 @@ def delete(root: str, id: str, force: bool = False) -> None:
     from pyrunc.destroy import destroy, poststop
 
     try:
-        found = states.load(root, id, lock=True)
+        found = states.load(root, id, lock=True, damaged=force)
     except NotFound:
         if force:
             return

@@ -52,7 +52,7 @@ class State:
     def reload(self) -> None:
         """Read the record again. Raises Refused or UnicodeDecodeError when it is damaged."""
         try:
-            self.record = parse_json(self.read("state.json").decode())
+            self.record = _checked(parse_json(self.read("state.json").decode()))
         except FileNotFoundError:
             self.record = {}  # killed before the first record: nothing else was made
 
@@ -66,11 +66,19 @@ class State:
             posix.close(fd)
 
     def read(self, name: str) -> bytes:
-        """The content of a file of the state; raises OSError."""
-        return read_file(name, self.fd)
+        """The content of a file of the state; raises OSError. No link is followed, no fifo waited for."""
+        return read_file(name, self.fd, flags=posix.O_NOFOLLOW | posix.O_NONBLOCK)
 
     def remove(self) -> None:
         """Remove the directory with all that is in it: nothing but files of pyrunc's own."""
+        try:
+            self._remove_all()
+        except OSError as error:
+            raise _failed("removing the state", self.directory, error) from None
+        finally:
+            self.close()
+
+    def _remove_all(self) -> None:
         for name in _FILES:
             _ignore_missing(posix.unlink, name, self.fd)
         if not self._remove_directory():
@@ -81,7 +89,6 @@ class State:
                 except (IsADirectoryError, PermissionError):
                     _ignore_missing(posix.rmdir, name, self.fd)
             self._remove_directory()
-        self.close()
 
     def _remove_directory(self) -> bool:
         """False when something is in it."""
@@ -151,8 +158,8 @@ def make(root: str, id: str) -> State:
     return State(root, id, fd, {})
 
 
-def load(root: str, id: str, lock: bool = False) -> State:
-    """The state of an existing container. Raises NotFound."""
+def load(root: str, id: str, lock: bool = False, damaged: bool = False) -> State:
+    """The state of an existing container. Raises NotFound. ``damaged``: one without a record will do."""
     check_id(id)
     try:
         fd = posix.open(f"{root}/{id}", _DIRECTORY)
@@ -168,10 +175,41 @@ def load(root: str, id: str, lock: bool = False) -> State:
     state = State(root, id, fd, {})
     try:
         state.reload()
-    except (Refused, UnicodeDecodeError):
-        state.close()
-        raise Error(f"the state of {id} is damaged", code="state-damaged", subject=f"{root}/{id}") from None
+    except (Refused, UnicodeDecodeError, OSError):
+        if not damaged:
+            state.close()
+            raise Error(
+                f"the state of {id} is damaged",
+                code="state-damaged",
+                subject=f"{root}/{id}",
+                hint="delete --force removes it; what the container made has to be looked for",
+            ) from None
     return state
+
+
+# What every record holds: it is written as a whole, or not at all.
+_TYPES = {
+    "version": int, "status": str, "pid": int, "start_time": int, "bundle": str, "rootfs": str,
+    "created": str, "ociVersion": str, "freezer": str, "annotations": dict, "cgroup": dict, "mounts": list,
+    "no_pivot": bool, "new_keyring": bool,
+}  # fmt: skip
+_PID_MAX = 1 << 22
+
+
+def _checked(record: Any) -> dict[str, Any]:
+    """The record, if it can be one that was written here. Raises Refused."""
+    if type(record) is not dict:
+        raise Refused("", "not an object")
+    for key, kind in _TYPES.items():
+        if type(record.get(key)) is not kind:
+            raise Refused(key, "missing, or of another type")
+    if not 0 <= record["pid"] <= _PID_MAX or record["start_time"] < 0:
+        raise Refused("pid", "not a pid")
+    if any(type(path) is not str for path in record["mounts"]):
+        raise Refused("mounts", "not paths")
+    if record["cgroup"].get("version") not in ("v1", "v2"):
+        raise Refused("cgroup", "of an unknown version")
+    return record
 
 
 def ids(root: str) -> list[str]:
@@ -180,12 +218,14 @@ def ids(root: str) -> list[str]:
         names = posix.listdir(root)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise _failed("reading the state root", root, error) from None
     return sorted(name for name in names if not name.startswith(".") and _is_directory(root, name))
 
 
-def read_file(path: str, dir_fd: int | None = None, limit: int = 1 << 30) -> bytes:
+def read_file(path: str, dir_fd: int | None = None, limit: int = 1 << 30, flags: int = 0) -> bytes:
     """The whole content of a small file, or a little more than ``limit`` bytes of it; raises OSError."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC, dir_fd=dir_fd)
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | flags, dir_fd=dir_fd)
     try:
         content = piece = posix.read(fd, 65536)
         while len(piece) == 65536 and len(content) < limit:

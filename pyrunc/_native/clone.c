@@ -30,6 +30,13 @@ static void close_scoped(const int *fd) {
     close(*fd);
 }
 
+/* The descriptor is the caller's now. */
+static int steal(int *fd) {
+  int stolen = *fd;
+  *fd = -1;
+  return stolen;
+}
+
 #define SCOPED_FD __attribute__((cleanup(close_scoped))) int
 
 static int result_of(long result) { return result < 0 ? -errno : (int)result; }
@@ -224,9 +231,7 @@ static int pyrunc_sealed_memfd(const char *name, const char *bytes, size_t size,
   }
   if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
     return -errno;
-  int sealed = fd;
-  fd = -1; /* the caller's now */
-  return sealed;
+  return steal(&fd);
 }
 
 /* --- Mounts --- */
@@ -348,7 +353,7 @@ static int detach_program(int cgroup_fd, uint32_t id) {
 }
 
 static int pyrunc_cgroup_device(int cgroup_fd, const char *insns, int count) {
-  uint32_t ids[DEVICE_PROGRAMS];
+  uint32_t ids[DEVICE_PROGRAMS] = {0};
   SCOPED_FD program = load_device_program(insns, count);
   if (program < 0)
     return program;

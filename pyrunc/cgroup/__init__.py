@@ -80,6 +80,9 @@ def parse_mountinfo(text: str) -> dict[frozenset[str], str]:
     return found
 
 
+_PATH_MAX = 2048  # PATH_MAX less the mount point and the longest file's name, with room for cgroups below
+
+
 def resolve(cgroups_path: str | None, id: str) -> str:
     """The container's path from the root of every hierarchy.
 
@@ -94,7 +97,15 @@ def resolve(cgroups_path: str | None, id: str) -> str:
             path="linux.cgroupsPath",
             hint='name a directory below the root, without ".."',
         )
-    return "/" + "/".join(parts)
+    path = "/" + "/".join(parts)
+    if len(path.encode("utf-8", "replace")) > _PATH_MAX:
+        raise files.failure(
+            f"cgroupsPath is longer than {_PATH_MAX} bytes",
+            path[:64] + "...",
+            path="linux.cgroupsPath",
+            hint="choose a shorter one: what can be made must be removable by its path, too",
+        )
+    return path
 
 
 def make(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.plan import opcodes
+from pyrunc.spec import I64
 from pyrunc.state_json import state_json
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ def container_hooks(plan: Plan, spec: Spec, host: Host, kind: str) -> None:
         path = hook.text("path")
         if path[:1] != "/":
             raise hook.refuse("path", "not absolute")
-        timeout = hook.number("timeout", 0, 1)
+        timeout = hook.number("timeout", 0, 1, I64)
         arguments = hook.texts("args") or [path]
         plan.add(
             opcodes.HOOK,

@@ -1,0 +1,283 @@
+"""Ids, the state directory, pid files and sockets: hostile names, links and contents."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import Container, Runtime, peers_differ
+from tests.security.attack import Treasure, civil, make, nothing_left
+
+IDS = [
+    "../victim",
+    "..",
+    ".",
+    "/",
+    "a/b",
+    "a/../../victim",
+    "{victim}",
+    "",
+    " ",
+    "a b",
+    "a\nb",
+    "a\tb",
+    "a\x01b",
+    "a\x7f",
+    "%2e%2e",
+    "~",
+    "$(id)",
+    "a;b",
+    "a*",
+    "ä",
+    "\udcff",
+    "x" * 256,
+    "x" * 5000,
+]
+VERBS = ["state", "kill", "delete --force", "exec", "create", "run"]
+
+
+def call(runtime: Runtime, verb: str, id_: str, bundle: Path) -> list[str]:
+    if verb in ("create", "run"):
+        return [verb, "--bundle", str(bundle), "--", id_]
+    rest = ["KILL"] if verb == "kill" else ["/bin/true"] if verb == "exec" else []
+    return [*verb.split(), "--", id_, *rest]
+
+
+@pytest.fixture
+def victim(runtime: Runtime) -> Path:
+    """A directory beside the state root that looks like a state."""
+    runtime.root.mkdir()
+    path = runtime.tmp / "victim"
+    path.mkdir()
+    (path / "state.json").write_text('{"pid": 1, "status": "running"}')
+    (path / "precious").write_text("precious\n")
+    return path
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("id_", IDS, ids=lambda id_: ascii(id_[:12]))
+def test_an_id_is_one_name(runtime: Runtime, victim: Path, verb: str, id_: str) -> None:
+    peers_differ("runc", "crun", why="accept some of them")
+    container = runtime.container("/bin/true")
+    container.write()
+    before = sorted(path.name for path in runtime.tmp.iterdir())
+    answer = civil(runtime(*call(runtime, verb, id_.format(victim=victim), container.bundle)))
+    assert answer.status != 0, answer
+    assert sorted(path.name for path in victim.iterdir()) == ["precious", "state.json"]
+    assert sorted(path.name for path in runtime.tmp.iterdir()) == before
+    assert list(runtime.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_state_that_is_a_link(runtime: Runtime, victim: Path, verb: str) -> None:
+    peers_differ("crun", "runc", why="follow it")
+    container = runtime.container("/bin/true")
+    container.write()
+    (runtime.root / container.id).symlink_to(victim)
+    civil(runtime(*call(runtime, verb, container.id, container.bundle)))
+    assert sorted(path.name for path in victim.iterdir()) == ["precious", "state.json"]
+    (runtime.root / container.id).unlink()
+
+
+@pytest.mark.parametrize("id_", ["../victim", "..", "", "a/b", "/tmp"])
+@pytest.mark.parametrize("function", ["state", "start", "kill", "delete", "pause", "processes", "create"])
+def test_the_library_checks_ids_too(runtime: Runtime, victim: Path, function: str, id_: str) -> None:
+    import pyrunc
+
+    more: list[object] = {"kill": [9], "create": [str(runtime.tmp)]}.get(function, [])
+    with pytest.raises(pyrunc.Error):
+        getattr(pyrunc.lifecycle, function)(str(runtime.root), id_, *more)
+    assert (victim / "precious").exists()
+
+
+FILES = ["state.json", "config.json", "start.sock"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", ["out", "loop", "fifo", "directory", "socket", "null"])
+@pytest.mark.parametrize("verb", ["state", "start", "delete --force"])
+def test_files_of_the_state_that_are_something_else(
+    runtime: Runtime, verb: str, kind: str, name: str
+) -> None:
+    """No link is followed and no fifo waited for; `delete --force` removes what can be removed."""
+    peers_differ("runc", "crun", why="have other files")
+    container = runtime.sleeper()
+    treasure = Treasure(container)
+    container.create()
+    pid = container.pid
+    make(kind, runtime.root / container.id / name, treasure.file)
+    civil(runtime(*call(runtime, verb, container.id, container.bundle)))
+    treasure.check()
+    os.kill(pid, 9)
+    subprocess.run(["rm", "-rf", str(runtime.root / container.id)], check=True)
+
+
+RECORDS = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"0",
+    b'"x"',
+    b"{}",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"pid": "1"}',
+    b'{"pid": true, "status": "running", "start_time": 1}',
+    b'{"pid": -1, "status": "running", "start_time": 0}',
+    b'{"pid": 1, "status": "running", "start_time": 12345}',
+    b'{"pid": 99999999999999999999, "status": "running", "start_time": 0}',
+    b'{"pid": 2.5, "status": "running", "start_time": 0}',
+    b'{"status": 5}',
+    b'{"cgroup": "x"}',
+    b'{"cgroup": {"version": "v9"}}',
+    b'{"cgroup": {"version": "v1", "path": "/../../..", "places": [[["pids"], "/etc", ""]]}}',
+    b'{"mounts": "x"}',
+    b'{"mounts": [5]}',
+    b'{"bundle": 5, "annotations": 5}',
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: ascii(record[:40]))
+@pytest.mark.parametrize("verb", ["state", "kill", "exec", "list", "delete --force"])
+def test_a_damaged_record(runtime: Runtime, verb: str, record: bytes) -> None:
+    """A clean error, no signal to a stranger, and `delete --force` works."""
+    peers_differ("runc", "crun", why="have another record")
+    container = runtime.container("/bin/true")
+    container.write()
+    directory = runtime.root / container.id
+    directory.mkdir(parents=True)
+    (directory / "state.json").write_bytes(record)
+    arguments = ["list"] if verb == "list" else call(runtime, verb, container.id, container.bundle)
+    civil(runtime(*arguments))
+    assert os.path.exists("/etc/passwd") and os.path.exists("/proc/1")
+    runtime("delete", "--force", container.id).ok()
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("link", ["out", "dangling", "fifo", "null", "loop"])
+@pytest.mark.parametrize("verb", ["create", "run", "exec"])
+def test_a_pid_file_does_not_follow_links(runtime: Runtime, verb: str, link: str) -> None:
+    peers_differ("crun", why="writes to what the link leads to")
+    container = runtime.sleeper()
+    treasure = Treasure(container)
+    file = runtime.tmp / "pid"
+    make(link, file, treasure.file)
+    if verb == "exec":
+        container.started()
+        civil(container.exec("/bin/true", options=("--pid-file", str(file))))
+    elif verb == "run":
+        civil(container.run("--detach", "--pid-file", str(file)))
+    else:
+        civil(container.create("--pid-file", str(file)))
+    treasure.check()
+
+
+SOCKETS = ["file", "directory", "fifo", "out", "dangling", "loop", "null", "socket"]
+
+
+@pytest.mark.parametrize("kind", SOCKETS)
+@pytest.mark.parametrize("verb", ["create", "exec"])
+def test_a_console_socket_that_is_none(runtime: Runtime, verb: str, kind: str) -> None:
+    container = runtime.sleeper()
+    treasure = Treasure(container)
+    path = runtime.tmp / "console"
+    make(kind, path, treasure.file)
+    if verb == "create":
+        container.config["process"]["terminal"] = True
+        container.write()
+        options = ["--bundle", str(container.bundle), "--console-socket", str(path), container.id]
+        civil(runtime("create", *options)).failed()
+        nothing_left(container)
+    else:
+        container.started()
+        options = ["--tty", "--detach", "--console-socket", str(path), container.id, "/bin/true"]
+        civil(runtime("exec", *options)).failed()
+    treasure.check()
+
+
+@pytest.mark.parametrize("path", ["", "x" * 200, "/" + "x" * 107, "relative", "/tmp/\udcff"])
+def test_a_console_socket_with_a_strange_name(runtime: Runtime, path: str) -> None:
+    container = runtime.sleeper()
+    container.config["process"]["terminal"] = True
+    container.write()
+    options = ["--bundle", str(container.bundle), "--console-socket", path, container.id]
+    civil(runtime("create", *options)).failed()
+    nothing_left(container)
+
+
+@pytest.mark.parametrize("kind", SOCKETS)
+def test_a_listener_socket_that_is_none(runtime: Runtime, kind: str) -> None:
+    """linux.seccomp.listenerPath: without its agent the container must not run."""
+    container = runtime.container("/bin/true")
+    treasure = Treasure(container)
+    path = runtime.tmp / "agent"
+    make(kind, path, treasure.file)
+    _notify(container, str(path))
+    civil(container.run()).failed()
+    nothing_left(container)
+    treasure.check()
+
+
+@pytest.mark.parametrize("path", ["", "x" * 200, "relative", "/" + "x" * 107, "\u20ac" * 50])
+def test_a_listener_socket_with_a_strange_name(runtime: Runtime, path: str) -> None:
+    container = runtime.container("/bin/true")
+    _notify(container, path)
+    civil(container.run()).failed()
+    nothing_left(container)
+
+
+def _notify(container: Container, path: str) -> None:
+    rule = {"names": ["chmod"], "action": "SCMP_ACT_NOTIFY"}
+    container.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": path,
+        "syscalls": [rule],
+    }
+
+
+@pytest.mark.parametrize("pid", ["1", "ours", "0", "-1"])
+def test_a_pid_that_was_used_again(runtime: Runtime, pid: str) -> None:
+    """Only together with its start time does a pid mean the container."""
+    peers_differ("runc", "crun", why="have another record")
+    container = runtime.sleeper().started()
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        file = runtime.root / container.id / "state.json"
+        record = json.loads(file.read_text())
+        record["pid"] = stranger.pid if pid == "ours" else int(pid)
+        real = json.loads(file.read_text())["pid"]
+        file.write_text(json.dumps(record))
+        for command in (["kill", container.id, "KILL"], ["delete", "--force", container.id]):
+            civil(runtime(*command))
+        assert stranger.poll() is None
+        os.kill(real, 0) if os.path.exists(f"/proc/{real}") else None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o000])
+def test_the_mode_of_what_the_runtime_makes(runtime: Runtime, mode: int) -> None:
+    """A local user reads no configuration and starts no container of somebody else's."""
+    peers_differ("runc", "crun", why="have other files")
+    container = runtime.container("/bin/true")
+    container.write()
+    runtime("create", "--bundle", str(container.bundle), container.id, umask=mode).ok()
+    for path in (runtime.root / container.id).iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "loop", "dangling", "null", "socket", "out"])
+def test_a_state_root_that_is_no_directory(runtime: Runtime, kind: str) -> None:
+    container = runtime.container("/bin/true")
+    treasure = Treasure(container)
+    make(kind, runtime.root, treasure.file)
+    civil(container.run()).failed()
+    civil(runtime("list"))
+    treasure.check()
+    runtime.root.unlink()
