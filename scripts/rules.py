@@ -93,7 +93,7 @@ FOLLOWS_NONE = {
     "renameat2",
     "openat2",
 }
-NO_LINK = ("O_NOFOLLOW", "EMPTY_PATH", "AT_SYMLINK_NOFOLLOW", "MOUNT_FD_FLAGS", ', ""')
+NO_LINK = ("O_NOFOLLOW", "EMPTY_PATH", "AT_SYMLINK_NOFOLLOW", "MOUNT_FD_FLAGS", ', ""', ', "."', "fd, 0,")
 
 # function: what it may call by path, and why.
 ALLOWED = {
@@ -119,13 +119,16 @@ _FUNCTION = re.compile(r"^[A-Za-z_][\w \*]*?\b(\w+)\([^;]*\{\s*$")
 def check_c(text: str) -> Iterator[tuple[int, str]]:
     """(line, what is wrong) of a C file."""
     text = re.sub(r"/\*.*?\*/", lambda comment: re.sub(r"[^\n]", " ", comment[0]), text, flags=re.DOTALL)
-    function = ""
+    function = flags = ""
     for number, line in enumerate(text.splitlines(), 1):
         if line[:1] not in (" ", "\t", "", "}", "#"):
             begin = _FUNCTION.match(line)
-            function = begin[1] if begin else function
+            function, flags = begin[1] if begin else function, ""
+        if " flags = " in line:
+            flags = line
         for call in _CALL.finditer(line):
-            fault = _fault(function, call[1], call[2] or "")
+            rest = call[2] or ""
+            fault = _fault(function, call[1], rest + flags if "flags" in rest else rest)
             if fault:
                 yield number, fault
 

@@ -60,6 +60,7 @@ def test_c_that_breaks_a_rule(line: str) -> None:
         'SYS(move_mount, tree, "", onto, "", MOUNT_FD_FLAGS);',
         "/* SYS(open, path, O_RDONLY); */",
         "SYS(fchdir, fd);",
+        "int flags = O_RDONLY | O_NOFOLLOW;\n  SYS(openat, from, name, flags);",
     ],
 )
 def test_c_that_follows_them(line: str) -> None:
