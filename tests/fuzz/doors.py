@@ -5,8 +5,8 @@ process         the process object of exec
 state           the record in the state directory
 message         what pyrunc-init says over the socket
 
-Inputs are made from the kept corpus (tests/fuzz/corpus/) by changes of bytes and of JSON values. Allowed is to
-accept, or to refuse with the exception that is there for it. Anything else is a finding; its input is kept.
+Inputs are made from the kept corpus (tests/fuzz/corpus/) by changes of bytes and of JSON values. It is right
+to accept, or to refuse with the exception that is there for it. Anything else is a finding, and is kept.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from pyrunc.spec import Object, Refused, Spec, parse_json
 from pyrunc.state_directory import _checked
 
 CORPUS = Path(__file__).parent / "corpus"
+PIECES = [b"\0", b"\\u0000", b"\\ud800", b"[", b"{", b'"', b"\xff", b"NaN"]
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 2**31, 2**32 - 1, 2**32, 2**63, 2**64, 0.5, 1e300, "", "x", "/", "..", "a/../b",
+    None, True, False, 0, 1, -1, 2**31, 2**32 - 1, 2**32, 2**63, 2**64, 0.5, 1e300, "", "x", "/",
+    "..", "a/../b",
     "\0", "\ud800", "/" * 5000, [], {}, [[]], [None], [""], {"": ""}, {"a": {"b": {}}}, "/proc/self/fd/3",
 ]  # fmt: skip
 
