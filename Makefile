@@ -29,7 +29,7 @@ define apt
 fi
 endef
 
-.PHONY: command-docs build run test torture engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools analyze sanitize
+.PHONY: command-docs build run test torture engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools analyze sanitize mutation
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -85,6 +85,10 @@ torture: build
 	$(call apt,busybox-static gcc libc6-dev)
 	TORTURE_ROUNDS=$${TORTURE_ROUNDS:-2000} FAULT_POINTS=$${FAULT_POINTS:-0} SOAK=$${SOAK:-10000} \
 		$(VENV)/bin/pytest -s tests/torture
+
+# Broken copies of pyrunc: each must be noticed by the test that is named for it.
+mutation: build
+	MUTATION=1 $(VENV)/bin/pytest tests/mutation
 
 lint: tools
 	$(call apt,clang-format)

@@ -222,8 +222,8 @@ def status_of(found: State) -> str:
     seen = look(record.get("pid", 0), record.get("start_time", 0))
     if seen is None:
         return "creating" if record.get("status") == "creating" and _is_locked(found) else "stopped"
-    if record["status"] == "creating":
-        return "creating"
+    if record["status"] == "creating" and (seen.name == _INIT_NAME or _is_locked(found)):
+        return "creating"  # else `run` was killed after the start
     if _is_frozen(record.get("freezer", "")):
         return "paused"
     # `start` killed between the release and the record: then the name of the process tells.

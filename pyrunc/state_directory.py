@@ -150,8 +150,14 @@ def make(root: str, id: str) -> State:
     except OSError as error:
         _remove_empty(f"{root}/{id}")
         raise _failed("opening the state directory", f"{root}/{id}", error) from None
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    if not posix.fstat(fd).st_nlink:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        gone = not posix.fstat(fd).st_nlink
+    except OSError as error:
+        posix.close(fd)
+        _remove_empty(f"{root}/{id}")
+        raise _failed("locking the state directory", f"{root}/{id}", error) from None
+    if gone:
         # Before we had the lock, `delete --force` or `gc` took it for what a killed create had left.
         posix.close(fd)
         return make(root, id)

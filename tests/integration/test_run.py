@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import Runtime
+from tests.integration.harness import Runtime, peers_differ
 
 
 def test_hello(runtime: Runtime) -> None:
@@ -72,3 +72,15 @@ def test_run_of_an_id_in_use(runtime: Runtime) -> None:
     container = runtime.sleeper().started()
     container.run().failed()
     assert container.status == "running"
+
+
+def test_a_run_that_was_killed_leaves_a_container_that_can_be_ended(runtime: Runtime) -> None:
+    """Killed between the start and its record: what runs is told as running."""
+    peers_differ("runc", "crun", why="their records are others")
+    container = runtime.sleeper()
+    container.run("--detach").ok()
+    record = runtime.root / container.id / "state.json"
+    record.write_text(record.read_text().replace('"status":"running"', '"status":"creating"'))
+    assert container.status == "running"
+    container.kill("KILL").ok()
+    container.wait("stopped")
