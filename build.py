@@ -166,7 +166,7 @@ COLD = (
     "pyrunc.netdevices", "pyrunc.rtnetlink", "pyrunc.resctrl",
     "pyrunc.cli.features", "pyrunc.vocabulary.annotations",
     "pyrunc.doctor", "pyrunc.cli.diagnosis",
-    "pyrunc.cgroup.missing",
+    "pyrunc.cgroup.missing", "pyrunc.cgroup.gvariant",
     "pyrunc.trace", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
     "pyrunc.criu", "pyrunc.checkpoint", "pyrunc.restoring",
     "pyrunc.updating", "pyrunc.events", "pyrunc.cli.limits", "pyrunc.cli.watching",

@@ -22,7 +22,7 @@ from pyrunc.hooks import run_hooks
 from pyrunc.launch import Init, open_requests, spawn
 from pyrunc.plan import Host, opcodes
 from pyrunc.plan.container import compile_container
-from pyrunc.plan.namespaces import id_map
+from pyrunc.processes import is_rootless
 from pyrunc.spec import MAX_SIZE, Refused, Spec
 from pyrunc.timeline import phase
 
@@ -51,6 +51,7 @@ class Options:
         "systemd_cgroup",
         "foreground",
         "pidfd_socket",
+        "rootless",
     )
 
     def __init__(
@@ -63,6 +64,7 @@ class Options:
         systemd_cgroup: bool,
         foreground: bool,
         pidfd_socket: str = "",
+        rootless: str = "auto",
     ) -> None:
         self.console_socket = console_socket
         self.pid_file = pid_file
@@ -72,6 +74,7 @@ class Options:
         self.systemd_cgroup = systemd_cgroup
         self.foreground = foreground
         self.pidfd_socket = pidfd_socket
+        self.rootless = rootless
 
 
 class Created:
@@ -97,7 +100,14 @@ def create_container(
     options.preserve_fds += activation.get("listen", 0)
     check_preserved(options.preserve_fds)
     phase("compile the plan")
-    cgroup = cgroups.make(spec.linux.text("cgroupsPath") or None, id, systemd=options.systemd_cgroup)
+    cgroup = cgroups.make(
+        spec.linux.text("cgroupsPath") or None,
+        id,
+        systemd=options.systemd_cgroup,
+        rootless=options.rootless,
+        resources=spec.linux.child("resources").data,
+        annotations=spec.mapping("annotations"),
+    )
     try:
         plan = compile_plan(root, id, spec, cgroup, options.no_pivot, options.new_keyring)
     except Refused as refused:
@@ -145,7 +155,7 @@ class Creation:
             self._record()
             phase("make the cgroup", "linux.resources")
             self.cgroup.create(self.spec.linux.child("resources").data)
-            if self.plan.cgroup_owner >= 0:
+            if self.plan.cgroup_owner >= 0 and not self.cgroup.adopts():
                 self.cgroup.delegate(self.plan.cgroup_owner)
             self.cgroup.mark(self.state.directory)
             if self.resctrl:
@@ -253,7 +263,13 @@ class Creation:
         assert self.init is not None
         if stage == opcodes.STAGE_IDMAP:
             phase("write the id maps", "linux.uidMappings")
+            from pyrunc.id_maps import write_id_maps
+
             write_id_maps(self.spec, self.init.pid)
+        elif stage == opcodes.STAGE_CGROUP:
+            self.cgroup.adopt(self.init.pid)
+            if self.plan.cgroup_owner >= 0:
+                self.cgroup.delegate(self.plan.cgroup_owner)
         elif stage == opcodes.STAGE_CREATE_RUNTIME:
             if "netDevices" in self.spec.linux:
                 from pyrunc.netdevices import move_devices
@@ -268,7 +284,13 @@ class Creation:
     def _oom_score(self, init: Init) -> None:
         process = self.spec.process
         if "oomScoreAdj" in process:
-            set_oom_score(init.pid, process.number("oomScoreAdj", 0, -1000, 1000))
+            try:
+                set_oom_score(init.pid, process.number("oomScoreAdj", 0, -1000, 1000))
+            except Error as error:
+                # Below its own score an ordinary user can't go; engines ask for it all the same.
+                if error.errno not in (errno.EACCES, errno.EPERM) or not is_rootless():
+                    raise
+                warn(str(error))
 
     def _pidfd_receiver(self) -> str:
         """--pidfd-socket, or crun's annotation for it."""
@@ -381,14 +403,6 @@ def set_oom_score(pid: int, score: int) -> None:
         ) from None
 
 
-def write_id_maps(spec: Spec, pid: int) -> None:
-    """uid_map and gid_map of a new user namespace: user_namespaces(7)."""
-    if posix.geteuid() != 0:
-        _write(f"/proc/{pid}/setgroups", "deny", "linux.gidMappings")
-    _write(f"/proc/{pid}/uid_map", id_map(spec.linux, "uidMappings"), "linux.uidMappings")
-    _write(f"/proc/{pid}/gid_map", id_map(spec.linux, "gidMappings"), "linux.gidMappings")
-
-
 def write_pid_file(path: str, pid: int) -> None:
     """Digits only, complete when it appears."""
     temporary = _temporary(path)
@@ -455,6 +469,8 @@ def host_of(id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bo
     label = spec.linux.text("mountLabel")
     if label and has_selinux():
         host.mount_label = label
+    host.cgroup_adopts = cgroup.adopts()
+    host.unprivileged = posix.geteuid() != 0
     return host
 
 
@@ -513,27 +529,6 @@ def _watch(state: State) -> int:
     `start` several milliseconds: the kernel waits for a grace period.)"""
     flags = posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
     return posix.open("start.sock", flags, dir_fd=state.fd)
-
-
-def _write(path: str, text: str, json_path: str) -> None:
-    try:
-        fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-        try:
-            posix.write(fd, text.encode())
-        finally:
-            posix.close(fd)
-    except OSError as error:
-        from pyrunc.explain import call_refused
-
-        raise call_refused(
-            "write",
-            error.errno or 0,
-            f"the id map {text.strip()!r} is refused",
-            code="id-map",
-            path=json_path,
-            subject=path,
-            step="id maps",
-        ) from None
 
 
 def _unlink(path: str) -> None:

@@ -41,7 +41,15 @@ def create(
     from pyrunc.creation import Options, create_container, read_config
 
     options = Options(
-        console_socket, pid_file, no_pivot, new_keyring, preserve_fds, systemd_cgroup, False, pidfd_socket
+        console_socket,
+        pid_file,
+        no_pivot,
+        new_keyring,
+        preserve_fds,
+        systemd_cgroup,
+        False,
+        pidfd_socket,
+        rootless,
     )
     create_container(root, id, read_config(bundle), options).close()
 
@@ -85,6 +93,7 @@ def run(
         systemd_cgroup,
         not detach,
         pidfd_socket,
+        rootless,
     )
     return run_container(root, id, bundle, options, detach, keep)
 

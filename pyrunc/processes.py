@@ -11,6 +11,19 @@ from pyrunc.state_directory import read_file
 SIGKILL = 9
 
 
+def in_user_namespace() -> bool:
+    """Whether we are in a user namespace below the first one: its root isn't the machine's."""
+    try:
+        return read_file("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
+    except OSError:
+        return False
+
+
+def is_rootless() -> bool:
+    """Whether we lack the rights of the machine's root."""
+    return posix.geteuid() != 0 or in_user_namespace()
+
+
 class Seen:
     """What /proc/PID/stat says: proc_pid_stat(5). ``start_time`` in clock ticks since boot."""
 

@@ -79,6 +79,7 @@ _PIVOTS = {
 }
 _STAGES = {
     opcodes.STAGE_IDMAP: "the runtime writes the id maps",
+    opcodes.STAGE_CGROUP: "the runtime has systemd make the cgroup",
     opcodes.STAGE_CREATE_RUNTIME: "the runtime runs its hooks",
 }
 _U64 = 0xFFFFFFFFFFFFFFFF

@@ -175,7 +175,8 @@ enum plan_op {
 #define PLAN_PIVOT_MOVE 1
 #define PLAN_PIVOT_CHROOT 2
 
-#define PLAN_STAGE_IDMAP 1          /* parent writes the id maps */
+#define PLAN_STAGE_IDMAP 1  /* parent writes the id maps */
+#define PLAN_STAGE_CGROUP 3 /* parent puts init into its cgroup, which can't be made before there is a process */
 #define PLAN_STAGE_CREATE_RUNTIME 2 /* mounts are there: parent runs prestart and createRuntime hooks */
 
 /* Messages on the SOCK_SEQPACKET, both ways: this struct, then text (not NUL-terminated). */

@@ -1,4 +1,4 @@
-"""cgroups: one interface (``base.Cgroup``), a driver for v1 and one for v2."""
+"""cgroups: one interface (``base.Cgroup``), with drivers for v1, v2 and systemd."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import posix
 
 from pyrunc.cgroup import files
 from pyrunc.cgroup.base import Cgroup, Hierarchies
+from pyrunc.errors import Error
+from pyrunc.processes import is_rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrunc.cgroup.base import Resources
 
 __all__ = ["Cgroup", "Hierarchies", "locate", "make", "restore", "resolve"]
 
@@ -113,17 +117,41 @@ def make(
     id: str,
     *,
     systemd: bool = False,
+    rootless: str = "auto",
+    resources: Resources | None = None,
+    annotations: dict[str, str] | None = None,
     hierarchies: Hierarchies | None = None,
 ) -> Cgroup:
-    """The cgroup of a new container: looked up, not made yet."""
+    """The cgroup of a new container: looked up, not made yet.
+
+    ``rootless`` is --rootless: whether a container without limits may do without a cgroup of its own.
+    """
+    user = is_rootless()
+    lenient = user if rootless == "auto" else rootless == "true"
+    try:
+        found = hierarchies or locate()
+    except Error:
+        if systemd or not lenient or cgroups_path or wants_limits(resources or {}):
+            raise
+        from pyrunc.cgroup.rootless import AbsentCgroup
+
+        return AbsentCgroup("none")
     if systemd:
-        raise files.failure(
-            "the systemd driver of cgroups is not built in yet",
-            "--systemd-cgroup",
-            hint="use cgroupfs: leave --systemd-cgroup out (Podman: --cgroup-manager=cgroupfs)",
-        )
-    path = resolve(cgroups_path, id)
-    found = hierarchies or locate()
+        return _systemd(cgroups_path, id, user, annotations or {}, found)
+    if lenient:
+        from pyrunc.cgroup.rootless import place
+
+        return place(cgroups_path, id, resources or {}, found)
+    return at(resolve(cgroups_path, id), found)
+
+
+def wants_limits(resources: Resources) -> list[str]:
+    """The groups of linux.resources that need a cgroup. Devices do without: users can open none anyway."""
+    return [key for key, value in resources.items() if value and key != "devices"]
+
+
+def at(path: str, found: Hierarchies) -> Cgroup:
+    """The cgroup at a path from the root of every hierarchy."""
     if found.version == "v2":
         from pyrunc.cgroup import v2
 
@@ -133,8 +161,41 @@ def make(
     return v1.LegacyCgroup.plan(path, found.mounts)
 
 
+def _systemd(
+    cgroups_path: str | None, id: str, user: bool, annotations: dict[str, str], found: Hierarchies
+) -> Cgroup:
+    if found.version != "v2":
+        raise files.failure(
+            "the systemd driver needs cgroup v2, and this host has v1",
+            "--systemd-cgroup",
+            hint="leave --systemd-cgroup out (Podman: --cgroup-manager=cgroupfs)",
+        )
+    from pyrunc.cgroup import systemd
+
+    # Root of a user namespace that root of the machine entered has a systemd of its own, or none.
+    user = user and (posix.geteuid() != 0 or posix.environ.get(b"USER", b"root") != b"root")
+    cgroup = systemd.plan(cgroups_path, id, found.mounts[0][1], user)
+    cgroup.annotations = annotations
+    return cgroup
+
+
 def restore(record: dict[str, Any]) -> Cgroup:
     """The cgroup that ``Cgroup.record`` told of, on the same host."""
+    if record.get("driver") == "none":
+        from pyrunc.cgroup.rootless import AbsentCgroup
+
+        return AbsentCgroup(record["version"])
+    if record.get("driver") == "systemd":
+        from pyrunc.cgroup import systemd
+
+        return systemd.SystemdCgroup(
+            record["path"],
+            record["mountpoint"],
+            record["made"],
+            record["unit"],
+            record["slice"],
+            record["user"],
+        )
     if record.get("version") == "v2":
         from pyrunc.cgroup import v2
 

@@ -90,6 +90,13 @@ class Cgroup:
         """Tells of kills for want of memory; its fd is -1 where there's nothing to watch."""
         raise NotImplementedError
 
+    def adopts(self) -> bool:
+        """Whether the cgroup is only made with a process to be in it: by ``adopt``."""
+        return False
+
+    def adopt(self, pid: int) -> None:
+        """Make the cgroup with this process in it, and set its limits; after ``create``."""
+
     def delegate(self, owner: int) -> None:
         """Give the cgroup to a user of the host (config-linux.md, Cgroup ownership). v2 only."""
 

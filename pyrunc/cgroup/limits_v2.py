@@ -8,6 +8,7 @@ import posix
 from pyrunc.cgroup import devices, files
 from pyrunc.cgroup.limits_v1 import rdma_line, unknown_page_size
 from pyrunc.errors import Error
+from pyrunc.processes import is_rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -254,6 +255,8 @@ def attach_devices(directory: str, listed: list[dict[str, Any]]) -> None:
         result = int(load.clone().lib.pyrunc_cgroup_device(fd, program, len(program) // 8))
     finally:
         posix.close(fd)
+    if result == -errno.EPERM and is_rootless():
+        return  # nobody but root may attach one; an ordinary user can open no more devices anyway
     if result < 0:
         hint = "needs CAP_SYS_ADMIN in the first user namespace" if -result == errno.EPERM else ""
         raise files.failure(

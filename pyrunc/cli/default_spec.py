@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posix
+import pwd
+import shutil
 
 from pyrunc.cli import json_text, report
 from pyrunc.errors import AlreadyExists
@@ -62,9 +64,8 @@ def default_spec(rootless: bool = False, cgroup2: bool = True) -> dict[str, Any]
         namespaces.append("cgroup")
     linux: dict[str, Any] = {}
     if rootless:
-        uid, gid_number = posix.geteuid(), posix.getegid()
-        linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
-        linux["gidMappings"] = [{"containerID": 0, "hostID": gid_number, "size": 1}]
+        linux["uidMappings"] = _own_maps(posix.geteuid(), "uid")
+        linux["gidMappings"] = _own_maps(posix.getegid(), "gid")
     else:
         linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
     linux["namespaces"] = [{"type": name} for name in namespaces]
@@ -94,6 +95,29 @@ def default_spec(rootless: bool = False, cgroup2: bool = True) -> dict[str, Any]
         "mounts": mounts,
         "linux": linux,
     }
+
+
+def _own_maps(own: int, kind: str) -> list[dict[str, int]]:
+    """Root is the caller; the ids from 1 on are his subordinate ones, if there is somebody to map them."""
+    maps = [{"containerID": 0, "hostID": own, "size": 1}]
+    if shutil.which(f"new{kind}map") and posix.geteuid() != 0:
+        first = 1
+        for start, count in subordinate_ids(f"/etc/sub{kind}"):
+            maps.append({"containerID": first, "hostID": start, "size": count})
+            first += count
+    return maps
+
+
+def subordinate_ids(file: str) -> list[tuple[int, int]]:
+    """The (first, count) that /etc/subuid or /etc/subgid gives to the caller: subuid(5)."""
+    names = {str(posix.geteuid())}
+    try:
+        names.add(pwd.getpwuid(posix.geteuid()).pw_name)
+        with open(file, encoding="utf-8") as lines:
+            entries = [line.strip().split(":") for line in lines]
+    except (KeyError, OSError):
+        return []
+    return [(int(e[1]), int(e[2])) for e in entries if len(e) == 3 and e[0] in names]
 
 
 def _has_cgroup2() -> bool:

@@ -146,7 +146,9 @@ def state_root(given: str) -> str:
         return root
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"")
     if posix.geteuid() == 0:
-        rootless = runtime and posix.environ.get(b"USER") != b"root" and _in_user_namespace()
+        from pyrunc.processes import in_user_namespace
+
+        rootless = runtime and posix.environ.get(b"USER") != b"root" and in_user_namespace()
         if not rootless:
             return "/run/pyrunc"
     if not runtime:
@@ -156,15 +158,3 @@ def state_root(given: str) -> str:
             hint="set XDG_RUNTIME_DIR, or give a directory with --root before the verb",
         )
     return absolute(runtime.decode("utf-8", "surrogateescape")) + "/pyrunc"
-
-
-def _in_user_namespace() -> bool:
-    try:
-        fd = posix.open("/proc/self/uid_map", posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            text = posix.read(fd, 4096)
-        finally:
-            posix.close(fd)
-    except OSError:
-        return False
-    return text.split() != [b"0", b"0", b"4294967295"]

@@ -67,6 +67,8 @@ class Host:
         "cgroup_version",
         "cgroup_paths",
         "cgroup_joins",
+        "cgroup_adopts",
+        "unprivileged",
         "seccomp",
         "no_pivot",
         "new_keyring",
@@ -81,6 +83,8 @@ class Host:
         # (name under /sys/fs/cgroup, the container's directory in it on the host)
         self.cgroup_paths: list[tuple[str, str]] = []
         self.cgroup_joins: list[str] = []  # files to write "0" to
+        self.cgroup_adopts = False  # the parent puts init into its cgroup
+        self.unprivileged = False  # what init may in its user namespace, the parent may not
         self.seccomp: Filter | None = None
         self.no_pivot = False
         self.new_keyring = True

@@ -194,9 +194,10 @@ def _bind(
         source = f"{host.bundle}/{source}"
     destination = mount.text("destination")
     own = namespaces.new & CLONE_NEWNS and not namespaces.has(CLONE_NEWUSER)
-    if own and not id_maps and options.propagation & (MS_PRIVATE | MS_UNBINDABLE):
-        # No peer of the host's is wanted, so init can clone it itself: mountinfo, which is in the
-        # order of cloning, then has the listed order.
+    apart = own and options.propagation & (MS_PRIVATE | MS_UNBINDABLE)
+    if not id_maps and (apart or host.unprivileged):
+        # No peer of the host's is wanted (or a user can't have one), so init can clone it itself:
+        # mountinfo, which is in the order of cloning, then has the listed order.
         flags = opcodes.BIND_RECURSIVE if options.bind == "rbind" else 0
         _bind_step(plan, mount, NO_FD, destination, options, flags, source)
         return
@@ -267,7 +268,10 @@ def _cgroup(
             _mount(plan, mount, "cgroup2", source, [], options)
         else:
             for _, directory in host.cgroup_paths[:1]:
-                _add_bind(plan, mount, FD_TREE, directory, destination, options)
+                if host.unprivileged or host.cgroup_adopts:  # init can, and then it is there
+                    _bind_step(plan, mount, NO_FD, destination, options, 0, directory)
+                else:
+                    _add_bind(plan, mount, FD_TREE, directory, destination, options)
         return
     if not namespaces.new & CLONE_NEWNS:
         return
@@ -279,6 +283,8 @@ def _cgroup(
         if own:
             parameters = ["none", f"name={name}"] if name == "systemd" else name.split(",")
             _mount(plan, mount, "cgroup", source, parameters, options, target)
+        elif host.unprivileged:
+            _bind_step(plan, mount, NO_FD, target, options, 0, directory)
         elif namespaces.has(CLONE_NEWUSER):
             _add_bind(plan, mount, FD_TREE, directory, target, options)
         else:

@@ -61,6 +61,8 @@ def enter_namespaces(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces)
     _check_maps(spec, namespaces)
     new = namespaces.new
     join_cgroups(plan, host, by_parent=bool(new & CLONE_NEWUSER))
+    if host.cgroup_adopts:
+        plan.add(opcodes.SYNC, opcodes.STAGE_CGROUP, path="linux.cgroupsPath")
     # These two are made by steps of their own: a time namespace needs its offsets before anybody is
     # in it, a cgroup namespace takes the cgroup of its maker as its root.
     at_once = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP)

@@ -23,6 +23,7 @@ import pytest
 
 Config = dict[str, Any]
 REPO = Path(__file__).resolve().parents[2]
+OPTIONS = os.environ.get("OCI_RUNTIME_OPTIONS", "").split()  # before the verb, as --systemd-cgroup
 PROGRAM = os.environ.get("OCI_RUNTIME", str(REPO / ".venv" / "bin" / "pyrunc"))
 ID_PREFIX = "pyrunc-test-"
 CGROUPS = Path("/sys/fs/cgroup")
@@ -243,7 +244,7 @@ class Runtime:
 
         Output goes to files: a container may outlive the call.
         """
-        command = [*prefix, PROGRAM, "--root", str(self.root), *args]
+        command = [*prefix, PROGRAM, "--root", str(self.root), *OPTIONS, *args]
         kwargs.setdefault("stdin", subprocess.DEVNULL)
         kwargs.setdefault("timeout", TIMEOUT)
         out = self.tmp / f"out-{uuid.uuid4().hex}"

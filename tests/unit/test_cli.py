@@ -311,9 +311,9 @@ def test_state_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posix, "geteuid", lambda: 0)
     assert main.state_root("") == "/run/pyrunc"
     environment[b"XDG_RUNTIME_DIR"] = b"/run/user/1"
-    monkeypatch.setattr(main, "_in_user_namespace", lambda: True)
+    monkeypatch.setattr("pyrunc.processes.in_user_namespace", lambda: True)
     assert main.state_root("") == "/run/user/1/pyrunc"
-    monkeypatch.setattr(main, "_in_user_namespace", lambda: False)
+    monkeypatch.setattr("pyrunc.processes.in_user_namespace", lambda: False)
     assert main.state_root("") == "/run/pyrunc"
     monkeypatch.setattr(posix, "geteuid", lambda: 1000)
     assert main.state_root("") == "/run/user/1/pyrunc"

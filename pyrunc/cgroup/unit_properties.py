@@ -1,0 +1,179 @@
+"""linux.resources as properties of a systemd unit: systemd.resource-control(5). Pure functions.
+
+A property is (name, (D-Bus signature, value)). What systemd has no word for is left to the cgroup's files.
+"""
+
+from __future__ import annotations
+
+from pyrunc.cgroup import devices, files
+from pyrunc.cgroup.limits_v2 import cpu_weight
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Property = tuple[str, tuple[str, Any]]
+    Resources = dict[str, Any]
+
+INFINITY = 0xFFFFFFFFFFFFFFFF
+_SECOND = 1_000_000
+PREFIX = "org.systemd.property."
+
+
+def of_scope(id: str, slice: str, pid: int) -> list[Property]:
+    """What every scope has. CollectMode: one that failed leaves no trace either."""
+    found: list[Property] = [
+        ("Description", ("s", f"pyrunc container {id}")),
+        ("Slice", ("s", slice)),
+        ("PIDs", ("au", [pid])),
+        ("Delegate", ("b", True)),
+        ("DefaultDependencies", ("b", False)),
+        ("CollectMode", ("s", "inactive-or-failed")),
+    ]
+    for name in ("MemoryAccounting", "CPUAccounting", "IOAccounting", "TasksAccounting"):
+        found.append((name, ("b", True)))
+    return found
+
+
+def of_resources(resources: Resources, user: bool) -> list[Property]:
+    """The limits; ``user``: a user's manager can't restrict devices."""
+    found: list[Property] = []
+    _memory(found, resources.get("memory") or {})
+    _cpu(found, resources.get("cpu") or {})
+    pids = (resources.get("pids") or {}).get("limit")
+    if pids is not None:
+        # systemd takes TasksMax=0 for an error; the file gets the 0.
+        found.append(("TasksMax", ("t", INFINITY if pids < 0 else max(pids, 1))))
+    _unified(found, resources.get("unified") or {})
+    if resources.get("devices") and not user:
+        found += of_devices(resources["devices"])
+    return found
+
+
+def _bytes(value: int) -> tuple[str, int]:
+    return "t", INFINITY if value < 0 else value
+
+
+def _memory(found: list[Property], memory: Resources) -> None:
+    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
+    if limit:
+        found.append(("MemoryMax", _bytes(limit)))
+    if memory.get("reservation"):
+        found.append(("MemoryLow", _bytes(memory["reservation"])))
+    if swap < 0 or swap >= limit > 0:
+        found.append(("MemorySwapMax", _bytes(swap if swap < 0 else swap - limit)))
+
+
+def _cpu(found: list[Property], cpu: Resources) -> None:
+    if cpu.get("idle"):
+        found.append(("CPUWeight", ("t", 0)))
+    elif cpu.get("shares"):
+        found.append(("CPUWeight", ("t", cpu_weight(cpu["shares"]))))
+    _quota(found, cpu.get("quota") or 0, cpu.get("period") or 0)
+    for key, name in (("cpus", "AllowedCPUs"), ("mems", "AllowedMemoryNodes")):
+        if cpu.get(key):
+            found.append((name, ("ay", bit_mask(cpu[key]))))
+
+
+def _quota(found: list[Property], quota: int, period: int) -> None:
+    if period:
+        found.append(("CPUQuotaPeriodUSec", ("t", period)))
+    if quota:
+        # systemd counts in steps of 10 ms for each second: up, or the container would get less.
+        share = -(-quota * _SECOND // (period or 100_000))
+        found.append(("CPUQuotaPerSecUSec", ("t", INFINITY if quota < 0 else -(-share // 10_000) * 10_000)))
+
+
+def bit_mask(text: str) -> list[int]:
+    """ "0-2,8" as the bytes of a bit mask, the lowest first; raises Error."""
+    mask = 0
+    try:
+        for part in text.replace(" ", "").split(","):
+            if part:
+                first, _, last = part.partition("-")
+                low, high = int(first), int(last or first)
+                if not 0 <= low <= high < 65536:
+                    raise ValueError
+                mask |= (1 << high + 1) - (1 << low)
+    except ValueError:
+        raise files.failure(
+            f'"{text}" is not a list of numbers like 0-2,8', text, path="linux.resources.cpu.cpus"
+        ) from None
+    return list(mask.to_bytes((mask.bit_length() + 7) // 8, "little"))
+
+
+_UNIFIED_BYTES = {
+    "memory.high": "MemoryHigh",
+    "memory.low": "MemoryLow",
+    "memory.min": "MemoryMin",
+    "memory.max": "MemoryMax",
+    "memory.swap.max": "MemorySwapMax",
+    "pids.max": "TasksMax",
+    "cpu.weight": "CPUWeight",
+}
+
+
+def _unified(found: list[Property], unified: dict[str, str]) -> None:
+    """What systemd would else undo at its next look. Unreadable values are told when they are written."""
+    for key, value in unified.items():
+        word = value.strip()
+        if key in _UNIFIED_BYTES and (word == "max" or word.isdigit()):
+            found.append((_UNIFIED_BYTES[key], ("t", INFINITY if word == "max" else int(word))))
+        elif key == "cpu.max":
+            quota, _, period = word.partition(" ")
+            if (quota == "max" or quota.isdigit()) and (not period or period.isdigit()):
+                _quota(found, -1 if quota == "max" else int(quota), int(period or 0))
+        elif key == "cpu.idle" and word == "1":
+            found.append(("CPUWeight", ("t", 0)))
+        elif key in ("cpuset.cpus", "cpuset.mems") and word:
+            name = "AllowedCPUs" if key == "cpuset.cpus" else "AllowedMemoryNodes"
+            found.append((name, ("ay", bit_mask(word))))
+        elif key == "memory.oom.group" and word in ("0", "1"):
+            found.append(("OOMPolicy", ("s", "kill" if word == "1" else "continue")))
+
+
+def of_devices(listed: list[dict[str, Any]]) -> list[Property]:
+    """All that the rules may allow: our own program decides the rest, and after a reload both still do."""
+    rules = devices.rules(listed)
+    if not rules or devices.allows_all(rules) or (rules[0][0] and rules[0][1] == "a"):
+        return [("DevicePolicy", ("s", "auto")), ("DeviceAllow", ("a(ss)", []))]
+    # Paths by number need no node. Numbers without a minor are a whole major.
+    allowed: dict[str, str] = {}
+    for allow, kind, major, minor, access in rules:
+        if not allow:
+            continue
+        group = "char" if kind == "c" else "block"
+        if major < 0:
+            name = f"{group}-*"
+        elif minor < 0:
+            name = f"{group}-{major}"
+        else:
+            name = f"/dev/{group}/{major}:{minor}"
+        allowed[name] = "".join(a for a in "rwm" if a in access or a in allowed.get(name, ""))
+    return [("DevicePolicy", ("s", "strict")), ("DeviceAllow", ("a(ss)", list(allowed.items())))]
+
+
+def of_annotations(annotations: dict[str, str]) -> list[Property]:
+    """org.systemd.property.NAME = value, written as GVariant text."""
+    found: list[Property] = []
+    for key, text in annotations.items():
+        if not key.startswith(PREFIX):
+            continue
+        from pyrunc.cgroup.gvariant import parse
+
+        name = key[len(PREFIX) :]
+        try:
+            if len(name) < 3 or not name.isascii() or not name.isalpha():
+                raise ValueError("not the name of a property")
+            signature, value = parse(text)
+        except ValueError as error:
+            raise files.failure(
+                f"annotation {key} is not a property of systemd: {error}",
+                text,
+                path=f'annotations["{key}"]',
+                hint="the value is GVariant text: 'words', true, uint64 5000000, ['a', 'b']",
+            ) from None
+        if name.endswith("Sec") and not name.endswith("USec") and signature in "iuxtd":
+            name, signature, value = name[:-3] + "USec", "t", int(value * _SECOND)
+        found.append((name, (signature, value)))
+    return found
