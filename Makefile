@@ -54,6 +54,18 @@ run: build
 	-$(call apt,mmdebstrap)
 	sh scripts/demo_debian.sh
 
+.PHONY: rootless-test vm-test
+
+# As an ordinary user of the tests' own, with subordinate ids; without systemd where there is none.
+rootless-test: build
+	$(call apt,busybox-static uidmap)
+	sh scripts/rootless_test.sh
+
+# On a host with systemd and pure cgroup v2, in a virtual machine: docs/cgroups.md has how long it takes.
+vm-test:
+	$(call apt,mmdebstrap qemu-system-x86 e2fsprogs busybox-static)
+	scripts/vm/test.sh
+
 test: build
 	$(call apt,busybox-static zsh fish mandoc)
 	$(VENV)/bin/pytest tests --ignore=tests/engines
