@@ -170,7 +170,8 @@ class UnifiedCgroup(base.Cgroup):
             pause = min(pause * 2, 0.01)
 
     def thaw(self) -> None:
-        files.put(self.directory + "/cgroup.freeze", "0", "")
+        # It may be gone by now: what is frozen can be killed, and systemd takes an empty scope away.
+        files.put(self.directory + "/cgroup.freeze", "0", "", (errno.ENOENT, errno.ENODEV))
 
     def freezer_file(self) -> str:
         return self.directory + "/cgroup.freeze"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -233,7 +234,7 @@ def v1() -> bool:
 def test_sub_cgroup(container: Container, sub_cgroups: list[Path]) -> None:
     paths = joined(container, "--cgroup", "inner")
     for hierarchy in ("memory", "pids", "freezer") if v1() else ("",):
-        assert paths[hierarchy].endswith(f"{container.id}/inner")
+        assert re.search(rf"{container.id}(\.scope)?/inner$", paths[hierarchy])
 
 
 @pytest.mark.skipif(not v1(), reason="controllers have hierarchies of their own on cgroup v1 only")
