@@ -57,6 +57,7 @@ def bundle(path: Path) -> Path:
     shutil.copy2(busybox, path / "rootfs" / "bin" / "sleep")
     config = {
         "ociVersion": "1.0.2",
+        "mounts": [],
         "process": {"args": ["/bin/sleep", "1000"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
         "root": {"path": "rootfs"},
         "linux": {"namespaces": [{"type": name} for name in ("pid", "mount", "ipc", "uts")]},

@@ -212,11 +212,13 @@ def restore(root: str, parsed: Parsed) -> int:
 
 
 def list_(root: str, parsed: Parsed) -> int:
+    if parsed.options["quiet"]:
+        from pyrunc.state_directory import ids
+
+        return _output("".join(f"{id}\n" for id in ids(root)))
     from pyrunc import lifecycle
 
     containers = lifecycle.containers(root)
-    if parsed.options["quiet"]:
-        return _output("".join(f"{container.get('id', '')}\n" for container in containers))
     if parsed.options["format"] == "json":
         # Like runc: one line, and null for none.
         return _output(json_text.dump(containers or None) + "\n")

@@ -24,7 +24,7 @@ KINDS = ["file", "directory", "fifo", "socket", "out", "dangling", "loop", "zero
 @pytest.mark.parametrize("dev", ["of the image", "a tmpfs"])
 def test_a_mask_is_not_made_of_the_containers_null(runtime: Runtime, kind: str, dev: str) -> None:
     """CVE-2025-31133: /dev/null of the image was bound over what had to be hidden."""
-    container = runtime.sh("cat /secret; echo x > /secret || true; stat -c %s /secret")
+    container = runtime.sh("head -c 100 /secret; echo x > /secret || true; stat -c %s /secret")
     treasure = Treasure(container)
     (container.rootfs / "secret").write_text("the secret\n")
     if dev == "of the image":
