@@ -181,7 +181,11 @@ def load(root: str, id: str, lock: bool = False, damaged: bool = False) -> State
     state = State(root, id, fd, {})
     try:
         state.reload()
-    except (Refused, UnicodeDecodeError, OSError):
+    except OSError as error:
+        # Nothing is known of the record: to go on would be to forget what it names.
+        state.close()
+        raise _failed("reading the state", f"{root}/{id}", error) from None
+    except (Refused, UnicodeDecodeError):
         if not damaged:
             state.close()
             raise Error(

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 RUNTIME, ROOT, BUNDLE, ID = sys.argv[1:]
@@ -32,6 +33,7 @@ def victim(pid: int) -> int:
 
 subprocess.run([RUNTIME, "--root", ROOT, "run", "--detach", "--bundle", BUNDLE, ID], check=True)
 pid = json.loads(runtime("state", ID).stdout)["pid"]
+time.sleep(0.05)  # a start is told from another by its time, in hundredths of a second
 os.kill(pid, signal.SIGKILL)
 os.waitpid(pid, 0)  # we are pid 1: orphans are ours
 other = victim(pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import posix
 import re
@@ -266,10 +267,15 @@ def test_list(calls: Calls, capfd: pytest.CaptureFixture[str]) -> None:
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
     assert lines[2].split() == ["broken"]
-    assert run("--root /r list -q") == 0
-    assert capfd.readouterr().out == "a\nbroken\n"
     assert run("--root /r list --format=json") == 0
     assert json.loads(capfd.readouterr().out) == calls.result
+
+
+def test_list_of_ids_reads_no_state(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+    assert run(f"--root {tmp_path} list -q") == 0
+    assert capfd.readouterr().out == "a\nb\n"
 
 
 def test_ps(calls: Calls, capfd: pytest.CaptureFixture[str]) -> None:
@@ -306,14 +312,15 @@ def test_version(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_state_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = importlib.import_module("pyrunc.processes")  # the library has a function of that name
     environment: dict[bytes, bytes] = {}
     monkeypatch.setattr(posix, "environ", environment)
     monkeypatch.setattr(posix, "geteuid", lambda: 0)
     assert main.state_root("") == "/run/pyrunc"
     environment[b"XDG_RUNTIME_DIR"] = b"/run/user/1"
-    monkeypatch.setattr("pyrunc.processes.in_user_namespace", lambda: True)
+    monkeypatch.setattr(processes, "in_user_namespace", lambda: True)
     assert main.state_root("") == "/run/user/1/pyrunc"
-    monkeypatch.setattr("pyrunc.processes.in_user_namespace", lambda: False)
+    monkeypatch.setattr(processes, "in_user_namespace", lambda: False)
     assert main.state_root("") == "/run/pyrunc"
     monkeypatch.setattr(posix, "geteuid", lambda: 1000)
     assert main.state_root("") == "/run/user/1/pyrunc"
