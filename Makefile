@@ -1,5 +1,6 @@
-# make build | run | test | engines | engines-fast | engines-doc | lint | bench | conformance | fuzz | command-docs | error-docs | vocabulary
-#      | errors-compared | conformance-doc | opcodes | format | clean
+# make build | run | test | lint | bench | conformance | engines | engines-fast | engines-doc | rootless-test
+#      | vm-test | torture | mutation | fuzz | analyze | sanitize | format | clean
+#      | error-docs | errors-compared | conformance-doc | command-docs | vocabulary | opcodes | shapes (generated)
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 export OCI_RUNTIME ?= $(CURDIR)/$(VENV)/bin/pyrunc
@@ -29,7 +30,7 @@ define apt
 fi
 endef
 
-.PHONY: command-docs build run test torture engines engines-fast engines-doc engine-tools lint bench conformance fuzz error-docs vocabulary conformance-doc opcodes shapes format clean tools analyze sanitize mutation
+.PHONY: build run test lint bench conformance engines engines-fast engines-doc rootless-test vm-test torture mutation fuzz analyze sanitize error-docs errors-compared conformance-doc command-docs vocabulary opcodes shapes format clean tools engine-tools
 build: $(VENV)/.installed
 
 tools: $(VENV)/.tools
@@ -54,7 +55,6 @@ run: build
 	-$(call apt,mmdebstrap)
 	sh scripts/demo_debian.sh
 
-.PHONY: rootless-test vm-test
 
 # As an ordinary user of the tests' own, with subordinate ids; without systemd where there is none.
 rootless-test: build
@@ -67,7 +67,7 @@ vm-test:
 	scripts/vm/test.sh
 
 test: build
-	$(call apt,busybox-static zsh fish mandoc)
+	$(call apt,busybox-static strace uidmap zsh fish mandoc)
 	$(VENV)/bin/pytest tests --ignore=tests/engines
 
 # The check list of podman, buildah, docker, containerd and its CRI, with this runtime.

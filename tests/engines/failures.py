@@ -69,7 +69,7 @@ def fail(engine: Engine, name: str) -> Done:
 def text(done: Done) -> str:
     """What is printed, without the names of this run."""
     printed = re.sub(r"pyrunc-engines-\w+", "NAME", done.stderr.strip())
-    printed = re.sub(r"/var/tmp/NAME-\w+", "/work", printed)
+    printed = re.sub(r"/var/tmp/NAME-\w+", "/tmp/pyrunc", printed)
     printed = re.sub(r"\b[0-9a-f]{64}\b", "ID", printed)
     kept = [line for line in printed.splitlines() if not line.startswith("time=")]
     return "\n".join(kept) or "(nothing)"
@@ -101,7 +101,7 @@ def main() -> int:
         lines += [
             f"## {name[0].upper()}{name[1:]}",
             "",
-            f"`run {' '.join(words)}`".replace("{work}", "/work"),
+            f"`run {' '.join(words)}`".replace("{work}", "/tmp/pyrunc"),
             "",
         ]
         for engine in "podman", "docker":
