@@ -26,19 +26,24 @@ void step_setns(struct init *c) {
   retire(c, descriptor(c, 0));
 }
 
-/* The one that goes on waits until the other has told its pid, so that this message is the first. */
+/* The one that goes on waits until the other has told its pid, so that this message is the first. A byte says
+ * that it was sent: nobody would follow a process whose pid is not known. */
 void step_fork(struct init *c) {
   int ends[2];
   must(c, SYS(pipe2, ends, O_CLOEXEC), PLAN_AT_FORK, NULL);
   int pid = (int)must(c, sys_fork(CLONE_PARENT, NULL), PLAN_AT_FORK, NULL);
   if (pid > 0) {
     struct plan_message message = {PLAN_MSG_PID, c->step, 0, 0, pid};
-    sys_exit(send_message(c, &message, NULL, -1) < 0);
+    sys_exit(send_message(c, &message, NULL, -1) < 0 || SYS(write, ends[1], "", 1) != 1);
   }
-  char end;
+  char told;
+  long size;
   sys_close(ends[1]);
-  while (SYS(read, ends[0], &end, 1) == -EINTR)
-    continue;
+  do {
+    size = SYS(read, ends[0], &told, 1);
+  } while (size == -EINTR);
+  if (size != 1)
+    sys_exit(1);
   sys_close(ends[0]);
 }
 
