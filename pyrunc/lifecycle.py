@@ -169,16 +169,40 @@ def delete(root: str, id: str, force: bool = False) -> None:
 
 
 def containers(root: str) -> list[dict[str, Any]]:
-    """The states of all containers under a root; one that can't be read has an ``error``."""
+    """The states of all containers under a root, each with its ``owner``: who made it, by name or as "#uid".
+    One that can't be read has an ``error``.
+    """
     found = []
+    names = _user_names()
     for id in states.ids(root):
         try:
-            found.append(state(root, id))
+            container = states.load(root, id)
+            try:
+                described = describe(container)
+                uid = posix.fstat(container.fd).st_uid
+                described["owner"] = names.get(uid, f"#{uid}")
+                found.append(described)
+            finally:
+                container.close()
         except NotFound:
             continue
         except Error as error:
             found.append({"id": id, "status": "unknown", "pid": 0, "error": str(error)})
     return found
+
+
+def _user_names() -> dict[int, str]:
+    """passwd(5) of the host; the first name of an id is the one."""
+    names: dict[int, str] = {}
+    try:
+        lines = states.read_file("/etc/passwd").decode("utf-8", "replace").split("\n")
+    except OSError:
+        return names
+    for line in lines:
+        fields = line.split(":")
+        if len(fields) > 3 and fields[2].isdecimal():
+            names.setdefault(int(fields[2]), fields[0])
+    return names
 
 
 def pause(root: str, id: str) -> None:

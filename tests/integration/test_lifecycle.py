@@ -249,3 +249,10 @@ def test_init_ends_when_its_state_is_gone(runtime: Runtime) -> None:
     container.create().ok()
     (runtime.root / container.id / "start.sock").unlink()
     container.wait("stopped")
+
+
+def test_list_names_the_owner(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    header, line = runtime("list").ok().lines
+    assert "OWNER" in header
+    assert line.split()[0] == container.id and line.split()[-1] == "root"
