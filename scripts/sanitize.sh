@@ -29,4 +29,4 @@ from pyrunc.cli.main import main
 main(sys.argv[1:])' "\$@"
 EOF
 chmod +x "$tree/bin/pyrunc"
-OCI_RUNTIME=$root/$tree/bin/pyrunc "$root/.venv/bin/pytest" -q tests/integration/test_run.py -x
+OCI_RUNTIME=$root/$tree/bin/pyrunc "$root/.venv/bin/pytest" -q tests/integration/test_run.py tests/integration/test_lifecycle.py tests/integration/test_exec.py tests/integration/test_cgroup.py -x
