@@ -387,11 +387,7 @@ def raise_limits(plan: Plan, pid: int) -> None:
 
 def set_oom_score(pid: int, score: int) -> None:
     try:
-        fd = posix.open(f"/proc/{pid}/oom_score_adj", posix.O_WRONLY | posix.O_CLOEXEC)
-        try:
-            posix.write(fd, str(score).encode())
-        finally:
-            posix.close(fd)
+        states.write_file(f"/proc/{pid}/oom_score_adj", str(score))
     except OSError as error:
         raise Error(
             f"oom_score_adj can't be set to {score}",

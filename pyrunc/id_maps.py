@@ -11,6 +11,7 @@ import posix
 
 from pyrunc.errors import Error
 from pyrunc.plan.namespaces import id_map
+from pyrunc.state_directory import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +46,7 @@ def _only(text: str, own: int) -> bool:
 def _write(pid: int, name: str, text: str, path: str) -> None:
     file = f"/proc/{pid}/{name}"
     try:
-        fd = posix.open(file, posix.O_WRONLY | posix.O_CLOEXEC)
-        try:
-            posix.write(fd, text.encode())
-        finally:
-            posix.close(fd)
+        write_file(file, text)
     except OSError as error:
         from pyrunc.explain import call_refused
 

@@ -9,7 +9,7 @@ import errno
 import posix
 
 from pyrunc.errors import Error
-from pyrunc.state_directory import read_file
+from pyrunc.state_directory import read_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,11 +158,7 @@ def _read(path: str, json_path: str) -> str:
 
 def _write(path: str, text: str, json_path: str) -> None:
     try:
-        fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
-        try:
-            posix.write(fd, text.encode())
-        finally:
-            posix.close(fd)
+        write_file(path, text)
     except OSError as error:
         raise _error(
             f"resctrl refuses {text.strip()!r}",

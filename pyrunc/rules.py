@@ -6,6 +6,8 @@ of the wrong type is the schema's business: here it counts as absent. Every rule
 
 from __future__ import annotations
 
+from pyrunc.plan.security import is_of_ipc
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,18 +17,6 @@ if TYPE_CHECKING:
     Found = tuple[Where, str, str]
 
 _NODES = 1024  # the largest mask of memory nodes that set_mempolicy(2) is given
-_IPC_SYSCTLS = frozenset(
-    (
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    )
-)
 # The part of the configuration that is read; all else may hold anything.
 READ = ("root", "hostname", "domainname", "mounts", "process", "hooks", "annotations", "linux")
 
@@ -219,7 +209,7 @@ def _sysctl(key: str, spaces: dict[str, str]) -> Iterator[Found]:
     elif name == "kernel.domainname":
         if "uts" not in spaces:
             yield where, "needs a uts namespace of the container", ""
-    elif name in _IPC_SYSCTLS or name.startswith("fs.mqueue."):
+    elif is_of_ipc(name):
         if "ipc" not in spaces:
             yield where, "needs an ipc namespace of the container", ""
     elif name.startswith("net."):

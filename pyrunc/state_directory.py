@@ -246,6 +246,15 @@ def read_file(path: str, dir_fd: int | None = None, limit: int = 1 << 30, flags:
         posix.close(fd)
 
 
+def write_file(path: str, text: str) -> None:
+    """Write to a file of the kernel's in one call; raises OSError."""
+    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+    try:
+        posix.write(fd, text.encode())
+    finally:
+        posix.close(fd)
+
+
 def _is_directory(root: str, name: str) -> bool:
     try:
         return posix.lstat(f"{root}/{name}").st_mode & 0o170000 == 0o040000

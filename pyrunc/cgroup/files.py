@@ -7,10 +7,10 @@ import posix
 import time
 
 from pyrunc.errors import Error
+from pyrunc.state_directory import write_file
 
 ROOT = "/sys/fs/cgroup"
 _READ = posix.O_RDONLY | posix.O_CLOEXEC
-_WRITE = posix.O_WRONLY | posix.O_CLOEXEC
 
 HINTS = {
     errno.ENOENT: "the controller, or this setting of it, is not available on this kernel",
@@ -51,19 +51,10 @@ def unavailable(controller: str, path: str) -> Error:
     )
 
 
-def write(file: str, value: str) -> None:
-    """Write in one call, as cgroup files want; raises OSError."""
-    fd = posix.open(file, _WRITE)
-    try:
-        posix.write(fd, value.encode())
-    finally:
-        posix.close(fd)
-
-
 def put(file: str, value: str, path: str, ignore: tuple[int, ...] = ()) -> bool:
     """Write a setting; False when the kernel refused it with an errno in ``ignore``."""
     try:
-        write(file, value)
+        write_file(file, value)
     except OSError as e:
         number = e.errno or 0
         if number in ignore:

@@ -8,6 +8,7 @@ import posix
 from pyrunc.cgroup import devices, files
 from pyrunc.cgroup.files import put
 from pyrunc.errors import Error
+from pyrunc.state_directory import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _memory_limit(directory: str, limit: int) -> bool:
     """False: the kernel wants memory+swap changed first."""
     file = directory + "/memory.limit_in_bytes"
     try:
-        files.write(file, str(limit))
+        write_file(file, str(limit))
     except OSError as e:
         if e.errno == errno.EINVAL:
             return False

@@ -6,6 +6,7 @@ import errno
 import time
 
 from pyrunc.cgroup import base, files
+from pyrunc.state_directory import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class LegacyCgroup(base.Cgroup):
 
     def _set(self, directory: str, state: str) -> None:
         try:
-            files.write(directory + "/freezer.state", state)
+            write_file(directory + "/freezer.state", state)
         except OSError as e:
             if e.errno not in (errno.ENOENT, errno.ENODEV):
                 file = directory + "/freezer.state"

@@ -7,6 +7,7 @@ import posix
 import time
 
 from pyrunc.cgroup import base, files, limits_v2
+from pyrunc.state_directory import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class UnifiedCgroup(base.Cgroup):
 
     def kill_all(self) -> None:
         try:
-            files.write(self.directory + "/cgroup.kill", "1")
+            write_file(self.directory + "/cgroup.kill", "1")
         except OSError as e:
             if not files.exists(self.directory):
                 return
@@ -212,11 +213,11 @@ def enable_controllers(directory: str) -> None:
         return
     file = directory + "/cgroup.subtree_control"
     try:
-        files.write(file, " ".join(missing))
+        write_file(file, " ".join(missing))
     except OSError:
         for one in missing:
             try:
-                files.write(file, one)
+                write_file(file, one)
             except OSError:
                 continue
 

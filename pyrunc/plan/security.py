@@ -29,13 +29,18 @@ _IPC = (
 )
 
 
+def is_of_ipc(name: str) -> bool:
+    """Whether a sysctl belongs to an ipc namespace: ipc_namespaces(7)."""
+    return name in _IPC or name.startswith("fs.mqueue.")
+
+
 def sysctl(plan: Plan, spec: Spec, namespaces: Namespaces) -> None:
     """Only parameters of a namespace that the container has: all others are the host's."""
     for key, value in spec.linux.mapping("sysctl").items():
         # In the dotted spelling a slash stands for a dot inside a name: net.ipv4.conf.eth0/1.x
         path = key.translate({46: "/", 47: "."}) if "." in key else key
         name = path.replace("/", ".")
-        if name in _IPC or name.startswith("fs.mqueue."):
+        if is_of_ipc(name):
             needed = CLONE_NEWIPC
         elif name.startswith("net."):
             needed = CLONE_NEWNET
