@@ -24,7 +24,7 @@ TIMED = """
 import subprocess, sys, time
 for _ in range(int(sys.argv[1])):
     begin = time.perf_counter()
-    subprocess.run(sys.argv[2:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(sys.argv[2:], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     print(time.perf_counter() - begin)
 """
 
@@ -42,7 +42,7 @@ class Runtime:
         """Seconds of each round."""
         done = subprocess.run(
             [*self.prefix, str(rounds), *self.line, *args],
-            check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            check=True, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return [float(line) for line in done.stdout.split()]
 
@@ -51,13 +51,15 @@ class Runtime:
 
 
 def bundle(path: Path) -> Path:
-    (path / "rootfs" / "bin").mkdir(parents=True)
+    for name in ("bin", "dev"):
+        (path / "rootfs" / name).mkdir(parents=True)
     busybox = shutil.which("busybox")
     assert busybox, "apt-get install busybox-static"
     shutil.copy2(busybox, path / "rootfs" / "bin" / "sleep")
     config = {
         "ociVersion": "1.0.2",
-        "mounts": [],
+        # crun makes links in /dev: each container needs one of its own.
+        "mounts": [{"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}],
         "process": {"args": ["/bin/sleep", "1000"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
         "root": {"path": "rootfs"},
         "linux": {"namespaces": [{"type": name} for name in ("pid", "mount", "ipc", "uts")]},

@@ -24,6 +24,12 @@ def is_rootless() -> bool:
     return posix.geteuid() != 0 or in_user_namespace()
 
 
+def kernel_is(*least: int) -> bool:
+    """Whether the kernel is of this release, such as 6, 1, or a newer one."""
+    major, minor = posix.uname().release.split(".")[:2]
+    return (int(major), int("".join(filter(str.isdigit, minor)) or "0")) >= least
+
+
 class Seen:
     """What /proc/PID/stat says: proc_pid_stat(5). ``start_time`` in clock ticks since boot."""
 
@@ -31,7 +37,7 @@ class Seen:
 
     def __init__(self, text: bytes) -> None:
         head, _, tail = text.rpartition(b") ")
-        fields = tail.split()
+        fields = tail.split(b" ", 20)
         self.name = head.partition(b"(")[2]
         self.state = fields[0]
         self.start_time = int(fields[19])

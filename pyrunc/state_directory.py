@@ -26,6 +26,8 @@ VERSION = 1
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _NAME_MAX = 255
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+# No link is followed, no fifo waited for.
+_RECORD = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 _FILES = ("state.json", "config.json", "start.sock")
 
 
@@ -66,8 +68,8 @@ class State:
             posix.close(fd)
 
     def read(self, name: str) -> bytes:
-        """The content of a file of the state; raises OSError. No link is followed, no fifo waited for."""
-        return read_file(name, self.fd, flags=posix.O_NOFOLLOW | posix.O_NONBLOCK)
+        """The content of a file of the state; raises OSError."""
+        return read_file(name, self.fd, flags=_RECORD)
 
     def remove(self) -> None:
         """Remove the directory with all that is in it: nothing but files of pyrunc's own."""
@@ -197,6 +199,25 @@ def load(root: str, id: str, lock: bool = False, damaged: bool = False) -> State
     return state
 
 
+def glance(root: str, id: str) -> tuple[State, int]:
+    """What load() gives, and the user id of who made it, in half the system calls: for a reader of many.
+
+    The state has no descriptor of its directory (``fd`` is -1).
+    """
+    try:
+        fd = posix.open(f"{root}/{id}/state.json", _RECORD)
+        try:
+            owner = posix.fstat(fd).st_uid
+            return State(root, id, -1, _checked(parse_json(read_open(fd).decode()))), owner
+        finally:
+            posix.close(fd)
+    except (OSError, Refused, UnicodeDecodeError):
+        state = load(root, id)  # says what is wrong
+        owner = posix.fstat(state.fd).st_uid
+        state.close()
+        return state, owner
+
+
 # What every record holds: it is written as a whole, or not at all.
 _TYPES = {
     "version": int, "status": str, "pid": int, "start_time": int, "bundle": str, "rootfs": str,
@@ -225,25 +246,31 @@ def _checked(record: Any) -> dict[str, Any]:
 def ids(root: str) -> list[str]:
     """The containers under a state root, sorted."""
     try:
-        names = posix.listdir(root)
+        entries = posix.scandir(root)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise _failed("reading the state root", root, error) from None
-    return sorted(name for name in names if not name.startswith(".") and _is_directory(root, name))
+    with entries:
+        return sorted([entry.name for entry in entries if _is_container(entry)])
 
 
 def read_file(path: str, dir_fd: int | None = None, limit: int = 1 << 30, flags: int = 0) -> bytes:
     """The whole content of a small file, or a little more than ``limit`` bytes of it; raises OSError."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | flags, dir_fd=dir_fd)
     try:
-        content = piece = posix.read(fd, 65536)
-        while len(piece) == 65536 and len(content) < limit:
-            piece = posix.read(fd, 65536)
-            content += piece
-        return content
+        return read_open(fd, limit)
     finally:
         posix.close(fd)
+
+
+def read_open(fd: int, limit: int = 1 << 30) -> bytes:
+    """The rest of an open file, or a little more than ``limit`` bytes of it; raises OSError."""
+    content = piece = posix.read(fd, 65536)
+    while len(piece) == 65536 and len(content) < limit:
+        piece = posix.read(fd, 65536)
+        content += piece
+    return content
 
 
 def write_file(path: str, text: str) -> None:
@@ -255,11 +282,8 @@ def write_file(path: str, text: str) -> None:
         posix.close(fd)
 
 
-def _is_directory(root: str, name: str) -> bool:
-    try:
-        return posix.lstat(f"{root}/{name}").st_mode & 0o170000 == 0o040000
-    except OSError:
-        return False
+def _is_container(entry: posix.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
 
 
 def _make_root(root: str) -> None:

@@ -233,6 +233,33 @@ def test_pause_and_resume(runtime: Runtime) -> None:
     assert container.status == "running"
 
 
+@pytest.mark.parametrize("does", ["sleeps", "works", "is stopped"])
+def test_paused_whatever_the_program_does(runtime: Runtime, does: str) -> None:
+    """Asleep, busy or stopped: `list` and `state` say running before, paused while it is, running again."""
+    container = runtime.sh("while :; do :; done" if does == "works" else "exec sleep 100").started()
+    if does == "is stopped":
+        container.kill("STOP").ok()
+
+    def seen() -> tuple[str, str]:
+        (entry,) = json.loads(runtime("list", "--format", "json").ok().stdout)
+        return entry["status"], container.status
+
+    assert seen() == ("running", "running")
+    runtime("pause", container.id).ok()
+    assert seen() == ("paused", "paused")
+    runtime("resume", container.id).ok()
+    assert seen() == ("running", "running")
+
+
+def test_paused_before_its_program_runs(runtime: Runtime) -> None:
+    peers_differ("crun", why="its list says created")
+    container = runtime.sleeper()
+    container.create().ok()
+    runtime("pause", container.id).ok()
+    (entry,) = json.loads(runtime("list", "--format", "json").ok().stdout)
+    assert (entry["status"], container.status) == ("paused", "paused")
+
+
 @pytest.mark.spec("KI-5")
 def test_kill_of_a_paused_container(runtime: Runtime) -> None:
     peers_differ("crun", why="leaves it frozen")
