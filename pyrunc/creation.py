@@ -11,19 +11,18 @@ import errno
 import posix
 import time
 
-from pyrunc import accept
 from pyrunc import cgroup as cgroups
 from pyrunc import state_directory as states
 from pyrunc.cli.report import warn
+from pyrunc.configuration import compile_plan, config_error, resctrl_of, rootfs_of
 from pyrunc.descriptors import check_preserved, connect_console, send_pidfd
 from pyrunc.destroy import destroy, poststop
-from pyrunc.errors import ConfigError, Error
+from pyrunc.errors import Error
 from pyrunc.hooks import run_hooks
 from pyrunc.launch import Init, open_requests, spawn
-from pyrunc.plan import Host, opcodes
-from pyrunc.plan.container import compile_container
+from pyrunc.plan import opcodes
 from pyrunc.processes import is_rootless
-from pyrunc.spec import MAX_SIZE, Refused, Spec
+from pyrunc.spec import Refused
 from pyrunc.timeline import phase
 
 TYPE_CHECKING = False
@@ -33,9 +32,7 @@ if TYPE_CHECKING:
     from pyrunc.cgroup.base import Cgroup
     from pyrunc.netdevices import Moved
     from pyrunc.plan import Plan
-    from pyrunc.resctrl import Resctrl
-    from pyrunc.seccomp import Filter
-    from pyrunc.spec import Object
+    from pyrunc.spec import Object, Spec
     from pyrunc.state_directory import State
 
 
@@ -316,63 +313,6 @@ class Creation:
         poststop(self.spec, self.state)
 
 
-def read_config(bundle: str) -> Spec:
-    """The bundle's config.json; a ConfigError has all its faults."""
-    phase("read config.json")
-    path = f"{bundle}/config.json"
-    try:
-        source = _read_regular(path)
-    except OSError as error:
-        raise Error(
-            f"the bundle has no readable config.json: {path}",
-            code="config-missing",
-            step="config.json",
-            subject=path,
-            errno=error.errno or 0,
-            hint="-b names the directory that holds config.json; `spec` makes one",
-        ) from None
-    try:
-        spec = Spec(source)
-        accept.config(spec)
-        spec.bundle = bundle
-        return spec
-    except Refused as refused:
-        raise config_error(source, bundle, refused) from None
-
-
-def _read_regular(path: str) -> bytes:
-    """All of a regular file, or a byte more than is allowed. A device or a fifo may have no end."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-    try:
-        status = posix.fstat(fd)
-        if status.st_mode & 0o170000 != 0o100000:
-            raise OSError(errno.EINVAL, "not a regular file")
-        return posix.read(fd, min(status.st_size, MAX_SIZE + 1))
-    finally:
-        posix.close(fd)
-
-
-def config_error(source: bytes, bundle: str, refused: Refused) -> ConfigError:
-    """The slow leaf: all faults, with their places."""
-    from pyrunc.cli.main import enable_site
-    from pyrunc.errors import Fault
-
-    enable_site()
-    from pyrunc.validate import faults
-
-    found = faults(source, bundle) or [Fault(refused.path, refused.why)]
-    return ConfigError("config.json is refused", found)
-
-
-def resctrl_of(spec: Spec, id: str) -> Resctrl | None:
-    """What linux.intelRdt asks for; None when it is not set, and then resctrl is not touched."""
-    if "intelRdt" not in spec.linux:
-        return None
-    from pyrunc.resctrl import Resctrl, mount_point
-
-    return Resctrl(spec.linux.child("intelRdt"), id, mount_point())
-
-
 def raise_limits(plan: Plan, pid: int) -> None:
     """Hard limits that init, in a user namespace, has no privilege to raise: getrlimit(2).
 
@@ -421,74 +361,6 @@ def _temporary(path: str) -> str:
     """Beside the file: what is complete is renamed."""
     directory, slash, name = path.rpartition("/")
     return f"{directory}{slash}.{name}.{posix.getpid()}"
-
-
-def seccomp_filter(spec: Spec, root: str) -> Filter | None:
-    if "seccomp" not in spec.linux:
-        return None
-    from pyrunc.seccomp import load_or_compile
-
-    return load_or_compile(spec.linux.child("seccomp").data, f"{root}/.seccomp")
-
-
-def rootfs_of(spec: Spec, bundle: str) -> str:
-    path = spec.child("root").text("path")
-    joined = path if path.startswith("/") else f"{bundle}/{path}"
-    parts: list[str] = []
-    for part in joined.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
-
-
-def compile_plan(root: str, id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bool) -> Plan:
-    """The plan of a container, with what it must know of the host."""
-    host = host_of(id, spec, cgroup, no_pivot, new_keyring)
-    host.seccomp = seccomp_filter(spec, root)
-    return compile_container(spec, host)
-
-
-def host_of(id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bool) -> Host:
-    """What the compiler must know of this host; the seccomp filter is left to the caller."""
-    host = Host(id, spec.bundle, rootfs_of(spec, spec.bundle))
-    host.no_pivot = no_pivot
-    host.new_keyring = new_keyring
-    host.cgroup_version = cgroup.version
-    host.cgroup_paths = [
-        (",".join(names).removeprefix("name="), mountpoint + path)
-        for names, mountpoint, path in cgroup.mounts()
-    ]
-    if not cgroup.clones(spec.linux.child("resources").data):
-        host.cgroup_joins = cgroup.join_files()
-    label = spec.linux.text("mountLabel")
-    if label and has_selinux():
-        host.mount_label = label
-    host.cgroup_adopts = cgroup.adopts()
-    host.unprivileged = posix.geteuid() != 0
-    return host
-
-
-def has_selinux() -> bool:
-    try:
-        posix.stat("/sys/fs/selinux/enforce")
-    except OSError:
-        return False
-    return True
-
-
-def recompile(state: State) -> Plan:
-    """The plan that a created container's init has, from what is remembered."""
-    record = state.record
-    spec = Spec(state.read("config.json"))
-    spec.bundle = record["bundle"]
-    if "activation" in record:
-        from pyrunc import activation
-
-        activation.change(spec, record["activation"], state.directory)
-    cgroup = cgroups.restore(record["cgroup"])
-    return compile_plan(state.root, state.id, spec, cgroup, record["no_pivot"], record["new_keyring"])
 
 
 def _check_terminal(process: Object, options: Options, console: int) -> None:

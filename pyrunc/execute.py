@@ -6,7 +6,8 @@ import posix
 
 from pyrunc import accept, timeline
 from pyrunc import state_directory as states
-from pyrunc.creation import config_error, seccomp_filter, set_oom_score, write_pid_file
+from pyrunc.configuration import config_error, seccomp_filter
+from pyrunc.creation import set_oom_score, write_pid_file
 from pyrunc.descriptors import check_preserved, connect_console, send_pidfd
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.launch import Init, follow, open_requests, spawn

@@ -39,7 +39,8 @@ def create(
     pidfd_socket: str = "",
 ) -> None:
     """Make the container, all but its program. It waits for ``start``."""
-    from pyrunc.creation import Options, create_container, read_config
+    from pyrunc.configuration import read_config
+    from pyrunc.creation import Options, create_container
 
     options = Options(
         console_socket,

@@ -10,7 +10,7 @@ import resource
 from typing import TYPE_CHECKING, Any
 
 from pyrunc import cgroup as cgroups
-from pyrunc.creation import config_error, host_of, read_config, resctrl_of
+from pyrunc.configuration import config_error, host_of, read_config, resctrl_of
 from pyrunc.errors import Error
 from pyrunc.explain.host import Host
 from pyrunc.plan import FD_TREE, FD_TREE_RECURSIVE, opcodes

@@ -14,15 +14,8 @@ from pyrunc import cgroup as cgroups
 from pyrunc import criu
 from pyrunc import state_directory as states
 from pyrunc.checkpoint import external_namespace, is_bind, joined
-from pyrunc.creation import (
-    Creation,
-    Options,
-    compile_plan,
-    config_error,
-    read_config,
-    rootfs_of,
-    write_pid_file,
-)
+from pyrunc.configuration import compile_plan, config_error, read_config, rootfs_of
+from pyrunc.creation import Creation, Options, write_pid_file
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
 from pyrunc.hooks import run_hooks

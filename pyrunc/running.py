@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 
 from pyrunc import timeline
-from pyrunc.creation import config_error, create_container, read_config
+from pyrunc.configuration import config_error, read_config
+from pyrunc.creation import create_container
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
 from pyrunc.spec import Refused

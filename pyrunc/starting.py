@@ -146,7 +146,7 @@ def _release(state: State, connection: _socket.socket) -> None:
 
 def _trace_steps(state: State) -> None:
     """Steps are known by number: for a trace the plan is compiled again."""
-    from pyrunc.creation import recompile
+    from pyrunc.configuration import recompile
 
     assert timeline.recorder is not None
     timeline.recorder.plan = recompile(state)
@@ -180,7 +180,7 @@ def _hand_over(state: State, agent: tuple[Spec, _socket.socket] | None, fd: int)
 
 def _failed(state: State, data: bytes) -> Error:
     """The step is known by its number: the plan is compiled again from the remembered configuration."""
-    from pyrunc.creation import recompile
+    from pyrunc.configuration import recompile
     from pyrunc.destroy import destroy, poststop
     from pyrunc.explain import step_failed
     from pyrunc.launch import Message

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from unit.test_opcodes import load_build
 
 from pyrunc import accept, validate
-from pyrunc.creation import read_config
+from pyrunc.configuration import read_config
 from pyrunc.errors import ConfigError
 from pyrunc.json_places import path_text
 from pyrunc.plan import Host
