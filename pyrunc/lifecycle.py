@@ -117,22 +117,24 @@ def state(root: str, id: str) -> dict[str, Any]:
 
 
 def kill(root: str, id: str, signal: int, all_processes: bool = False) -> None:
-    """Send a signal to the container's process, or to all of them."""
+    """Send a signal to the container's process, or to all of them; 0 only asks whether it is there.
+
+    A stopped container is an error, but not for ``all_processes``: what it asks for is so already.
+    """
     found = states.load(root, id)
+    pidfd = -1
     try:
+        record = found.record
         status = status_of(found)
-        if status not in ("created", "running", "paused"):
-            if all_processes and _signal_all(found, signal):
-                return
+        if status in ("created", "running", "paused"):
+            pidfd = open_pidfd(record["pid"], record["start_time"])
+        # Without a pid namespace of its own, the end of its first process does not end the others.
+        everyone = all_processes or (signal == SIGKILL and record.get("shared_pids"))
+        reached = everyone and _signal_others(found, signal, record["pid"] if pidfd >= 0 else 0)
+        if pidfd >= 0:
+            reached = send(pidfd, signal) or reached
+        if not (reached or all_processes):
             raise WrongStatus("container not running", code="not-running", subject=id)
-        if all_processes or (signal == SIGKILL and found.record.get("shared_pids")):
-            # Without a pid namespace of its own, the end of its first process does not end the others.
-            _signal_all(found, signal)
-        pidfd = open_pidfd(found.record["pid"], found.record["start_time"])
-        if pidfd < 0:
-            raise WrongStatus("container not running", code="not-running", subject=id)
-        send(pidfd, signal)
-        posix.close(pidfd)
         if signal == SIGKILL and status == "paused":
             cgroup_of(found).thaw()
     except PermissionError as error:
@@ -144,6 +146,8 @@ def kill(root: str, id: str, signal: int, all_processes: bool = False) -> None:
             errno=error.errno or 0,
         ) from None
     finally:
+        if pidfd >= 0:
+            posix.close(pidfd)
         found.close()
 
 
@@ -298,8 +302,8 @@ def _is_frozen(file: str, seen: Seen) -> bool:
         return False
 
 
-def _signal_all(found: State, signal: int) -> bool:
-    """Every process in the cgroup; True when there was one.
+def _signal_others(found: State, signal: int, first: int) -> bool:
+    """Every process in the cgroup but the ``first``; True when there was one.
 
     A pidfd is taken of each, then the list is read again: who stands in both is the one that the pidfd is of,
     or has ended. So a pid that was used again is never hit.
@@ -307,7 +311,7 @@ def _signal_all(found: State, signal: int) -> bool:
     if not found.record.get("cgroup"):
         return False
     cgroup = cgroup_of(found)
-    held = [(pid, open_pidfd(pid)) for pid in cgroup.processes() if pid > 0]
+    held = [(pid, open_pidfd(pid)) for pid in cgroup.processes() if pid not in (0, first)]
     members = set(cgroup.processes())
     reached = False
     for pid, pidfd in held:

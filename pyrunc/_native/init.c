@@ -219,6 +219,17 @@ static int wait_for_start(int listener, int watch, struct plan_message *message)
   }
 }
 
+_Noreturn static void end_by_signal(int signal) { sys_exit(128 + signal); }
+
+/* The first process of a pid namespace does not get signals that it has no handler for. Until its program runs,
+ * those that ask it to end shall end it; execve takes the handlers away. */
+static void end_when_asked(void) {
+  const uint64_t action[4] = {(uint64_t)end_by_signal, 0x04000000 /* SA_RESTORER */, (uint64_t)end_by_signal};
+  const unsigned char signals[] = {1 /* HUP */, 2 /* INT */, 3 /* QUIT */, 15 /* TERM */};
+  for (size_t i = 0; i < sizeof signals; i++)
+    SYS(rt_sigaction, signals[i], action, 0, 8);
+}
+
 static void step_gate(struct init *c) {
   const struct plan_header *header = c->plan.header;
   struct plan_message message = {.kind = PLAN_MSG_READY, .step = c->step};
@@ -234,6 +245,7 @@ static void step_gate(struct init *c) {
   }
   wait_for_go(c);
   sys_close(c->peer);
+  end_when_asked();
   c->peer = wait_for_start(header->listener, header->watch, &message);
   c->trace = message.value == 1;
   sys_close(header->listener);

@@ -84,7 +84,7 @@ def kill(root: str, parsed: Parsed) -> int:
     from pyrunc import lifecycle
     from pyrunc.vocabulary.signals import parse_signal
 
-    signal = parse_signal(parsed.args[1] if len(parsed.args) > 1 else "SIGTERM")
+    signal = parse_signal("".join(parsed.args[1:]) or "SIGTERM")
     lifecycle.kill(root, id, signal, all_processes=parsed.options["all"])
     return 0
 

@@ -41,9 +41,12 @@ RTMIN, RTMAX = 34, 64
 
 
 def parse_signal(text: str) -> int:
-    """The number for ``9``, ``KILL``, ``SIGKILL``, ``rtmin+3``; raises Usage for anything else."""
+    """The number for ``9``, ``KILL``, ``SIGKILL``, ``rtmin+3``; raises Usage for anything else.
+
+    0 is no signal: who sends it learns whether the process is there.
+    """
     if text.isascii() and text.isdigit():
-        if 0 < int(text) <= RTMAX:
+        if int(text) <= RTMAX:
             return int(text)
         raise Usage(f"invalid signal {text!r}", code="signal-invalid", subject=text)
     name = text.upper()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
-from tests.integration.harness import Runtime, cgroups_of, mounts_below, peers_differ
+from tests.integration.harness import Container, Runtime, cgroups_of, mounts_below, peers_differ, wait_for
 
 
 @pytest.mark.spec("ST-5", "CR-6", "SA-3", "DE-5")
@@ -129,6 +131,77 @@ def test_kill_of_a_created_container(runtime: Runtime) -> None:
     container.create().ok()
     container.kill("KILL").ok()
     container.wait("stopped")
+
+
+@pytest.mark.parametrize("signal", ["HUP", "INT", "QUIT", "TERM"])
+def test_what_asks_a_created_container_to_end_does_so(runtime: Runtime, signal: str) -> None:
+    peers_differ("crun", why="its init, the first of a pid namespace, never gets them")
+    container = runtime.sleeper()
+    container.create().ok()
+    container.kill(signal).ok()
+    container.wait("stopped")
+    container.delete().ok()
+
+
+def test_the_program_has_no_handlers_of_what_waited_for_it(runtime: Runtime) -> None:
+    container = runtime.container("/bin/grep", "SigCgt", "/proc/self/status").finished()
+    assert container.printed().split()[1] == "0" * 16
+
+
+def test_signal_0_asks_whether_it_is_there(runtime: Runtime) -> None:
+    peers_differ("crun", why="it knows no signal 0")
+    container = runtime.sleeper().started()
+    runtime("kill", container.id, "0").ok()
+    container.kill("KILL").ok()
+    container.wait()
+    runtime("kill", container.id, "0").failed(1)
+
+
+def test_an_empty_signal_is_the_usual_one(runtime: Runtime) -> None:
+    peers_differ("crun", why="it knows no empty signal")
+    container = runtime.sh("trap 'echo caught; exit 0' TERM; echo ready; sleep 100 & wait").started()
+    wait_for(lambda: "ready" in container.printed(), "the trap is not set")
+    container.kill("").ok()
+    container.wait()
+    assert container.printed() == "ready\ncaught\n"
+
+
+def pids(container: Container) -> list[int]:
+    return json.loads(container.runtime("ps", "--format", "json", container.id).ok().stdout) or []
+
+
+def test_kill_all(runtime: Runtime) -> None:
+    """Also when its first process is dead before the others have been signalled."""
+    container = runtime.sh("sleep 100 & sleep 100 & exec sleep 100").started()
+    runtime("kill", "--all", container.id, "KILL").ok()
+    container.wait()
+    runtime("kill", "--all", container.id, "KILL").ok()
+
+
+def test_kill_all_signals_each_once(runtime: Runtime) -> None:
+    peers_differ("runc", why="its --all asks for nothing any more")
+    trap = "trap 'echo caught' USR1; echo ready; while :; do sleep 0.02; done"
+    container = runtime.sh(f"({trap}) & {trap}").started()
+    wait_for(lambda: container.printed().count("ready") == 2, "the traps are not set")
+    runtime("kill", "--all", container.id, "USR1").ok()
+    wait_for(lambda: container.printed().count("caught") >= 2, "not both got it")
+    time.sleep(0.2)
+    assert container.printed().count("caught") == 2
+
+
+def test_kill_of_what_outlived_the_first_process(runtime: Runtime) -> None:
+    """In a shared pid namespace the others go on; SIGKILL is for them, too."""
+    container = runtime.sh("sleep 100 & exec sleep 100")
+    kept = [each for each in container.config["linux"]["namespaces"] if each["type"] != "pid"]
+    container.config["linux"]["namespaces"] = kept
+    container.started()
+    wait_for(lambda: len(pids(container)) == 2, "the second process is not there")
+    os.kill(container.pid, SIGKILL)
+    container.wait()
+    container.kill("TERM").failed(1)
+    assert len(pids(container)) == 1
+    container.kill("KILL").ok()
+    wait_for(lambda: not pids(container), "it lives on")
 
 
 @pytest.mark.spec("KI-3")
