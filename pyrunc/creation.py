@@ -15,7 +15,7 @@ from pyrunc import cgroup as cgroups
 from pyrunc import state_directory as states
 from pyrunc.cli.report import warn
 from pyrunc.configuration import compile_plan, config_error, resctrl_of, rootfs_of
-from pyrunc.descriptors import check_preserved, connect_console, send_pidfd
+from pyrunc.descriptors import check_preserved, check_terminal, connect_console, send_pidfd
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
 from pyrunc.hooks import run_hooks
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyrunc.cgroup.base import Cgroup
     from pyrunc.netdevices import Moved
     from pyrunc.plan import Plan
-    from pyrunc.spec import Object, Spec
+    from pyrunc.spec import Spec
     from pyrunc.state_directory import State
 
 
@@ -49,6 +49,7 @@ class Options:
         "foreground",
         "pidfd_socket",
         "rootless",
+        "no_cgroup",
     )
 
     def __init__(
@@ -62,6 +63,7 @@ class Options:
         foreground: bool,
         pidfd_socket: str = "",
         rootless: str = "auto",
+        no_cgroup: bool = False,
     ) -> None:
         self.console_socket = console_socket
         self.pid_file = pid_file
@@ -72,6 +74,7 @@ class Options:
         self.foreground = foreground
         self.pidfd_socket = pidfd_socket
         self.rootless = rootless
+        self.no_cgroup = no_cgroup
 
 
 class Created:
@@ -101,6 +104,7 @@ def create_container(
         spec.linux.text("cgroupsPath") or None,
         id,
         systemd=options.systemd_cgroup,
+        disabled=options.no_cgroup,
         rootless=options.rootless,
         resources=spec.linux.child("resources").data,
         annotations=spec.mapping("annotations"),
@@ -109,7 +113,7 @@ def create_container(
         plan = compile_plan(root, id, spec, cgroup, options.no_pivot, options.new_keyring)
     except Refused as refused:
         raise config_error(spec.source, spec.bundle, refused) from None
-    _check_terminal(spec.process, options, console)
+    check_terminal(spec.process.flag("terminal"), options.console_socket, console >= 0)
     for warning in plan.warnings:
         warn(warning)
     phase("make the state directory")
@@ -361,26 +365,6 @@ def _temporary(path: str) -> str:
     """Beside the file: what is complete is renamed."""
     directory, slash, name = path.rpartition("/")
     return f"{directory}{slash}.{name}.{posix.getpid()}"
-
-
-def _check_terminal(process: Object, options: Options, console: int) -> None:
-    if process.flag("terminal"):
-        if not options.console_socket and console < 0:
-            raise Error(
-                "cannot allocate tty if runc will detach without setting console socket",
-                code="terminal",
-                step="terminal",
-                path="process.terminal",
-                hint="give --console-socket, or set process.terminal to false",
-            )
-    elif options.console_socket:
-        raise Error(
-            "cannot use console socket if runc will not detach or allocate tty",
-            code="terminal",
-            step="terminal",
-            path="process.terminal",
-            hint="set process.terminal to true, or leave --console-socket out",
-        )
 
 
 def _listen(state: State) -> _socket.socket:

@@ -9,6 +9,7 @@ import posix
 from pyrunc.errors import Error
 
 _FIRST = 3
+_O_PATH = 0o10000000
 
 
 def connect_console(path: str) -> int:
@@ -45,13 +46,38 @@ def check_preserved(count: int) -> None:
             ) from None
 
 
+def check_terminal(terminal: bool, socket: str, ours: bool) -> None:
+    """Raise Error where a terminal has nobody to go to, or --console-socket waits for none.
+
+    ours: it can come to us, who stay in the foreground.
+    """
+    if terminal and not (socket or ours):
+        text = "cannot allocate tty if runc will detach without setting console socket"
+        hint = "give --console-socket, or set process.terminal to false"
+    elif socket and not terminal:
+        text = "cannot use console socket if runc will not detach or allocate tty"
+        hint = "set process.terminal to true, or leave --console-socket out"
+    else:
+        return
+    raise Error(text, code="terminal", step="terminal", path="process.terminal", hint=hint)
+
+
 def _connect(path: str, what: str, step: str) -> _socket.socket:
+    """``path`` may be of any length; "@name" is a socket without a file (unix(7), abstract)."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    file = -1
     try:
-        connection.connect(path)
+        if path.startswith("@"):
+            connection.connect("\0" + path[1:])
+        else:
+            file = posix.open(path, _O_PATH | posix.O_CLOEXEC)
+            connection.connect(f"/proc/self/fd/{file}")
     except OSError as error:
         connection.close()
         raise _unreachable(path, what, step, "connect", error) from None
+    finally:
+        if file >= 0:
+            posix.close(file)
     return connection
 
 

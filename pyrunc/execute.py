@@ -8,8 +8,8 @@ from pyrunc import accept, timeline
 from pyrunc import state_directory as states
 from pyrunc.configuration import config_error, seccomp_filter
 from pyrunc.creation import set_oom_score, write_pid_file
-from pyrunc.descriptors import check_preserved, connect_console, send_pidfd
-from pyrunc.errors import Error, WrongStatus
+from pyrunc.descriptors import check_preserved, check_terminal, connect_console, send_pidfd
+from pyrunc.errors import Error, Usage, WrongStatus
 from pyrunc.launch import Init, follow, open_requests, spawn
 from pyrunc.lifecycle import cgroup_of, status_of
 from pyrunc.plan import Host
@@ -106,13 +106,7 @@ class _Execution:
         from pyrunc.foreground import Foreground, receive_master
 
         terminal = self.process.flag("terminal")
-        if terminal and detach and not console_socket:
-            raise Error(
-                "cannot allocate tty if runc will detach without setting console socket",
-                code="terminal",
-                step="terminal",
-                path="process.terminal",
-            )
+        check_terminal(terminal, console_socket, not detach)
         foreground = None if detach else Foreground()
         ours = None
         console = -1
@@ -239,6 +233,10 @@ def _override(
     caps: list[str],
 ) -> None:
     """The options of the command line over the container's own process."""
+    for text in env:
+        if "=" not in text[1:]:
+            hint = "--env NAME=VALUE, with a name and a `=`"
+            raise Usage(f"{text!r} is no environment variable", code="usage", subject=text, hint=hint)
     data["args"] = args
     data["env"] = (data.get("env") or []) + env
     if cwd:

@@ -37,8 +37,12 @@ def create(
     systemd_cgroup: bool = False,
     rootless: str = "auto",
     pidfd_socket: str = "",
+    no_cgroup: bool = False,
 ) -> None:
-    """Make the container, all but its program. It waits for ``start``."""
+    """Make the container, all but its program. It waits for ``start``.
+
+    no_cgroup: it stays in its caller's, without limits.
+    """
     from pyrunc.configuration import read_config
     from pyrunc.creation import Options, create_container
 
@@ -52,6 +56,7 @@ def create(
         False,
         pidfd_socket,
         rootless,
+        no_cgroup,
     )
     create_container(root, id, read_config(bundle), options).close()
 
@@ -79,6 +84,7 @@ def run(
     systemd_cgroup: bool = False,
     rootless: str = "auto",
     pidfd_socket: str = "",
+    no_cgroup: bool = False,
     detach: bool = False,
     keep: bool = False,
 ) -> int:
@@ -96,6 +102,7 @@ def run(
         not detach,
         pidfd_socket,
         rootless,
+        no_cgroup,
     )
     return run_container(root, id, bundle, options, detach, keep)
 

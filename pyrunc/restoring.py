@@ -49,7 +49,12 @@ def restore_container(root: str, id: str, bundle: str, options: dict[str, Any]) 
     """
     image, work = criu.directories(options, make=False)
     spec = read_config(bundle)
-    cgroup = cgroups.make(spec.linux.text("cgroupsPath") or None, id, systemd=options["systemd_cgroup"])
+    cgroup = cgroups.make(
+        spec.linux.text("cgroupsPath") or None,
+        id,
+        systemd=options["systemd_cgroup"],
+        disabled=options["no_cgroup"],
+    )
     try:
         plan = compile_plan(root, id, spec, cgroup, options["no_pivot"], True)
     except Refused as refused:

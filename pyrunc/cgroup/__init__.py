@@ -117,6 +117,7 @@ def make(
     id: str,
     *,
     systemd: bool = False,
+    disabled: bool = False,
     rootless: str = "auto",
     resources: Resources | None = None,
     annotations: dict[str, str] | None = None,
@@ -124,8 +125,13 @@ def make(
 ) -> Cgroup:
     """The cgroup of a new container: looked up, not made yet.
 
+    ``disabled``: none of its own; limits are an error then.
     ``rootless`` is --rootless: whether a container without limits may do without a cgroup of its own.
     """
+    if disabled:
+        from pyrunc.cgroup.rootless import none
+
+        return none(resources or {})
     user = is_rootless()
     lenient = user if rootless == "auto" else rootless == "true"
     try:

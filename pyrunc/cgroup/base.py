@@ -210,6 +210,11 @@ def unexpectedly_frozen(directory: str) -> Error:
     )
 
 
+def no_sub_cgroup(directory: str) -> Error:
+    hint = "exec makes no cgroup: whoever manages those of the container has to make it before"
+    return files.failure(f"cannot join cgroup {directory}", directory, errno.ENOENT, "--cgroup", "open", hint)
+
+
 def cannot_join(file: str, number: int) -> Error:
     directory = file.rpartition("/")[0]
     return files.failure(f"cannot join cgroup {directory}", file, number, "linux.cgroupsPath", "open")

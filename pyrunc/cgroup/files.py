@@ -47,7 +47,7 @@ def unavailable(controller: str, path: str) -> Error:
         f"the requested cgroup controller `{controller}` is not available",
         controller,
         path=path,
-        hint=f"remove {path} from config.json, or enable the controller on the host",
+        hint=f"leave {path} out, or enable the controller on the host",
     )
 
 

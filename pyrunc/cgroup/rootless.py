@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import posix
 
-from pyrunc.cgroup import at, base, files, resolve, wants_limits
+from pyrunc.cgroup import at, base, files, locate, resolve, wants_limits
 from pyrunc.cgroup.v2 import own_path
+from pyrunc.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,6 +115,19 @@ def place(cgroups_path: str | None, id: str, resources: Resources, found: Hierar
             "`systemd-run --user --scope -p Delegate=yes`; else leave limits and cgroupsPath out",
         )
     return AbsentCgroup(found.version)
+
+
+def none(resources: Resources) -> base.Cgroup:
+    """No cgroup, as the caller wishes; limits would be without effect, so they are an Error."""
+    asked = wants_limits(resources)
+    if asked:
+        what = f"linux.resources.{asked[0]}"
+        hint = "leave the limits out, or let the container have a cgroup"
+        raise files.failure(f"{what} needs a cgroup, and they are disabled", "", 0, what, "", hint)
+    try:
+        return AbsentCgroup(locate().version)
+    except Error:
+        return AbsentCgroup("none")
 
 
 def _path(cgroups_path: str | None, id: str, found: Hierarchies) -> str:

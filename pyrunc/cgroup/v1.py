@@ -104,7 +104,7 @@ class LegacyCgroup(base.Cgroup):
         found = [place.mountpoint + self.path + self._sub_path(place, below) for place in self.places]
         for directory in found:
             if not files.exists(directory):
-                raise base.cannot_join(directory, errno.ENOENT)
+                raise base.no_sub_cgroup(directory)
         return [directory + "/tasks" for directory in found]
 
     def refuse_occupied(self) -> None:

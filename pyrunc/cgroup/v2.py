@@ -96,7 +96,7 @@ class UnifiedCgroup(base.Cgroup):
                 )
         directory = self.directory + (below or {}).get("", "")
         if below and not files.exists(directory):
-            raise base.cannot_join(directory, errno.ENOENT)
+            raise base.no_sub_cgroup(directory)
         return directory
 
     def clone_fd(self, below: dict[str, str] | None = None, init: int = 0) -> int:

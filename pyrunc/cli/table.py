@@ -90,6 +90,15 @@ GLOBALS = (
     Option("debug", "", "flag", "log warnings too; show tracebacks of internal errors"),
     Option("systemd-cgroup", "", "flag", "let systemd make the cgroups"),
     Option(
+        "cgroup-manager",
+        "",
+        "value",
+        "who makes the cgroups; disabled: containers stay in their caller's",
+        "MANAGER",
+        "",
+        ("cgroupfs", "systemd", "disabled"),
+    ),
+    Option(
         "rootless",
         "",
         "value",

@@ -25,6 +25,12 @@ def _output(text: str) -> int:
     return 0 if report.write(1, text) else 1
 
 
+def _cgroups(parsed: Parsed) -> dict[str, bool]:
+    given = parsed.globals
+    systemd = given["systemd_cgroup"] or given["cgroup_manager"] == "systemd"
+    return {"systemd_cgroup": systemd, "no_cgroup": given["cgroup_manager"] == "disabled"}
+
+
 def _creation(parsed: Parsed) -> dict[str, Any]:
     """The keyword arguments that lifecycle.create and lifecycle.run share."""
     options = parsed.options
@@ -35,7 +41,7 @@ def _creation(parsed: Parsed) -> dict[str, Any]:
         "no_pivot": options["no_pivot"],
         "new_keyring": not options["no_new_keyring"],
         "preserve_fds": options["preserve_fds"],
-        "systemd_cgroup": parsed.globals["systemd_cgroup"],
+        **_cgroups(parsed),
         "rootless": parsed.globals["rootless"],
     }
 
@@ -206,7 +212,7 @@ def restore(root: str, parsed: Parsed) -> int:
     id = check_id(parsed.args[0])
     from pyrunc.restoring import restore_container
 
-    options = {**_criu(parsed), "systemd_cgroup": parsed.globals["systemd_cgroup"]}
+    options = {**_criu(parsed), **_cgroups(parsed)}
     options["pid_file"] = options["pid_file"] and absolute(options["pid_file"])
     return restore_container(root, id, absolute(options["bundle"]), options)
 

@@ -246,7 +246,26 @@ def test_sub_cgroup_of_a_controller(container: Container, sub_cgroups: list[Path
 
 @pytest.mark.parametrize("path", ["missing", "../..", "nocontroller:inner"])
 def test_sub_cgroup_that_is_refused(container: Container, path: str) -> None:
-    container.exec("true", options=("--cgroup", path)).failed()
+    answer = container.exec("true", options=("--cgroup", path)).failed()
+    assert path.split(":")[0] in answer.stderr  # which one it is
+
+
+@pytest.mark.parametrize("variable", ["NAME", "=value", ""])
+def test_an_environment_variable_has_a_name_and_a_value(container: Container, variable: str) -> None:
+    peers_differ("crun", why="it gives the text as it is")
+    container.exec("true", options=("--env", variable)).failed(255)
+    assert container.exec("env", options=("--env", "NAME=")).lines[-2:-1] == ["NAME="]
+
+
+@pytest.mark.parametrize("options", [(), ("--detach",)])
+def test_a_console_socket_without_a_terminal(container: Container, options: tuple[str, ...]) -> None:
+    peers_differ("crun", why="it leaves the socket alone")
+    with socket.socket(socket.AF_UNIX) as server:
+        path = container.bundle / "s"
+        server.bind(str(path))
+        server.listen()
+        answer = container.exec("true", options=("--console-socket", str(path), *options)).failed(255)
+    assert "console socket" in answer.stderr
 
 
 def test_paused(container: Container) -> None:

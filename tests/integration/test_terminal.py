@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import Container, Runtime
+from tests.integration.harness import Container, Runtime, peers_differ
 
 
 def create_with_console(container: Container, short: Path) -> int:
@@ -52,6 +52,46 @@ def test_console_socket(runtime: Runtime) -> None:
         assert read_all(master).split() == ["/dev/pts/0", "done"]
     finally:
         os.close(master)
+
+
+def test_console_socket_with_a_long_path(runtime: Runtime) -> None:
+    """Longer than the 107 bytes of a socket's address."""
+    peers_differ("runc", "crun", why="they need a short one")
+    deep = runtime.tmp / ("d" * 120)
+    deep.mkdir()
+    container = runtime.sh("tty")
+    here = os.open(deep, os.O_PATH)
+    container.config["process"]["terminal"] = True
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"/proc/self/fd/{here}/console")
+        server.listen()
+        server.settimeout(10)
+        container.create("--console-socket", str(deep / "console")).ok()
+        connection, _ = server.accept()
+        with connection:
+            _, (master,), _, _ = socket.recv_fds(connection, 4096, 1)
+    container.start().ok()
+    assert read_all(master).strip() == "/dev/pts/0"
+    os.close(master)
+    os.close(here)
+
+
+def test_console_socket_without_a_file(runtime: Runtime) -> None:
+    peers_differ("crun", why="it takes @ for a letter of the path")
+    name = f"pyrunc-test-{os.urandom(6).hex()}"
+    container = runtime.sh("tty")
+    container.config["process"]["terminal"] = True
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"\0{name}")
+        server.listen()
+        server.settimeout(10)
+        container.create("--console-socket", f"@{name}").ok()
+        connection, _ = server.accept()
+        with connection:
+            _, (master,), _, _ = socket.recv_fds(connection, 4096, 1)
+    container.start().ok()
+    assert read_all(master).strip() == "/dev/pts/0"
+    os.close(master)
 
 
 @pytest.mark.spec("LX-3", "process.terminal")
