@@ -20,16 +20,59 @@ _RESCTRL = "/sys/fs/resctrl"
 def update_container(
     root: str, id: str, resources: dict[str, Any], l3_cache_schema: str = "", mem_bw_schema: str = ""
 ) -> None:
-    """Write the limits that are given; what is absent or zero stays as it is, and so do the devices."""
+    """Write the limits that are given; what is absent or zero stays as it is, and so do the devices.
+
+    The record keeps what counts from now on.
+    """
     state = states.load(root, id, lock=True)
     try:
         if status_of(state) in ("creating", "stopped"):
             raise WrongStatus("container not running", code="not-running", subject=id)
-        cgroup_of(state).update(resources)
+        before = _limits(state)
+        cgroup = cgroup_of(state)
+        cgroup.update(with_swap(resources, before) if cgroup.version == "v2" else resources)
+        state.record["resources"] = merged(before, resources)
+        state.save()
         if l3_cache_schema or mem_bw_schema:
             _set_schemata(state, (l3_cache_schema, mem_bw_schema))
     finally:
         state.close()
+
+
+def _limits(state: State) -> dict[str, Any]:
+    """linux.resources of the configuration, or what an earlier update made of it."""
+    from pyrunc.destroy import remembered
+
+    if "resources" in state.record:
+        known: dict[str, Any] = state.record["resources"]
+        return known
+    spec = remembered(state)
+    return merged({}, spec.linux.child("resources").data) if spec else {}
+
+
+_ZERO_COUNTS = ("idle", "burst")
+
+
+def merged(before: dict[str, Any], resources: dict[str, Any]) -> dict[str, Any]:
+    """What counts after an update: as `update` does, zero and empty leave what was there, and devices too."""
+    found = dict(before)
+    for key, value in resources.items():
+        if type(value) is dict:
+            found[key] = merged(before.get(key) or {}, value)
+        elif key != "devices" and (value or (key in _ZERO_COUNTS and value is not None)):
+            found[key] = value
+    return found
+
+
+def with_swap(resources: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """memory.swap is memory and swap together; v2 limits swap alone: so each of the two needs the other."""
+    memory, known = resources.get("memory") or {}, before.get("memory") or {}
+    limit, swap = memory.get("limit") or 0, memory.get("swap") or 0
+    if swap > 0 and not limit and known.get("limit"):
+        return {**resources, "memory": {**memory, "limit": known["limit"]}}
+    if limit > 0 and not swap and known.get("swap"):
+        return {**resources, "memory": {**memory, "swap": known["swap"]}}
+    return resources
 
 
 def _set_schemata(state: State, lines: tuple[str, ...]) -> None:

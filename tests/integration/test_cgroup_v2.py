@@ -42,6 +42,16 @@ def event(container: Container, file: str, name: str) -> int:
     return int(dict(line.split() for line in value(container, file).splitlines())[name])
 
 
+def test_update_knows_the_limits_before(runtime: Runtime) -> None:
+    """memory.swap is the sum of both: either can be given alone, also after an update."""
+    memory = {"limit": 64 * MIB, "swap": 96 * MIB}
+    container = limited(runtime.sleeper(), memory=memory).started()
+    runtime("update", "--memory", "80M", container.id).ok()
+    assert value(container, "memory.swap.max") == str(16 * MIB)
+    runtime("update", "--memory-swap", "128M", container.id).ok()
+    assert value(container, "memory.swap.max") == str(48 * MIB)
+
+
 @pytest.mark.spec("cgroup v1 on v2", "linux.resources.unified")
 @pytest.mark.parametrize(
     ("resources", "file", "expected"),

@@ -47,6 +47,18 @@ def test_what_is_not_given_stays(container: Container) -> None:
     assert cgroup_file(container, "cpu", "cpu.shares") == "512"
 
 
+def test_updates_add_up_in_the_record(container: Container) -> None:
+    peers_differ("runc", why="its state file is its own")
+    update(container, "--pids-limit", "9").ok()
+    update(container, "--cpu-share", "100").ok()
+    record = json.loads((container.runtime.root / container.id / "state.json").read_text())
+    assert record["resources"] == {
+        "memory": {"limit": 64 * MIB},
+        "cpu": {"shares": 100, "quota": 50000, "period": 100000},
+        "pids": {"limit": 9},
+    }
+
+
 def test_no_limit(container: Container) -> None:
     update(container, "--cpu-quota", "-1", "--pids-limit", "-1").ok()
     assert cgroup_file(container, "cpu", "cpu.cfs_quota_us") == "-1"

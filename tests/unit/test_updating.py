@@ -1,0 +1,41 @@
+"""What an update leaves behind, and what cgroup v2 has to know of the limits before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pyrunc.updating import merged, with_swap
+
+BEFORE = {"memory": {"limit": 64, "swap": 96}, "cpu": {"shares": 5, "burst": 7}, "pids": {"limit": 9}}
+
+
+@pytest.mark.parametrize(
+    ("resources", "after"),
+    [
+        ({}, BEFORE),
+        ({"memory": {"limit": 80}}, {**BEFORE, "memory": {"limit": 80, "swap": 96}}),
+        ({"memory": {"limit": 0, "swap": None}, "pids": {"limit": 0}}, BEFORE),
+        ({"cpu": {"burst": 0, "idle": 0}}, {**BEFORE, "cpu": {"shares": 5, "burst": 0, "idle": 0}}),
+        ({"devices": [{"allow": False}]}, BEFORE),
+        ({"unified": {"memory.high": "5"}}, {**BEFORE, "unified": {"memory.high": "5"}}),
+    ],
+)
+def test_merged(resources: dict[str, Any], after: dict[str, Any]) -> None:
+    assert merged(BEFORE, resources) == after
+
+
+@pytest.mark.parametrize(
+    ("memory", "written"),
+    [
+        ({"swap": 128}, {"limit": 64, "swap": 128}),
+        ({"limit": 80}, {"limit": 80, "swap": 96}),
+        ({"limit": 80, "swap": 128}, {"limit": 80, "swap": 128}),
+        ({"limit": -1}, {"limit": -1}),
+        ({"swap": -1}, {"swap": -1}),
+        ({"reservation": 5}, {"reservation": 5}),
+    ],
+)
+def test_memory_and_swap_of_v2(memory: dict[str, int], written: dict[str, int]) -> None:
+    assert with_swap({"memory": memory}, BEFORE)["memory"] == written
