@@ -103,8 +103,16 @@ class Sandbox:
             err.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
 
-    def on_terminal(self, *words: str, stdin: str = "", timeout: float = 60) -> Done:
-        """The same with a terminal of its own as its stdin, stdout and stderr."""
+    def on_terminal(
+        self,
+        *words: str,
+        stdin: str = "",
+        timeout: float = 60,
+        resize: tuple[str, tuple[int, int]] | None = None,
+    ) -> Done:
+        """The same with a terminal of its own as its stdin, stdout and stderr.
+
+        resize: as soon as such a text is seen, the terminal gets so many rows and columns."""
         master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (33, 111))
         process = subprocess.Popen(
@@ -125,6 +133,10 @@ class Sandbox:
         with contextlib.suppress(OSError):  # EIO: the last descriptor of the other side is closed
             while time.monotonic() < timer and (read := os.read(master, 65536)):
                 output += read
+                if resize and resize[0].encode() in output:
+                    time.sleep(0.5)  # what the engine itself sets at the beginning is set
+                    termios.tcsetwinsize(master, resize[1])
+                    resize = None
         os.close(master)
         process.wait(10)
         text = output.decode(errors="replace").replace("\r", "")

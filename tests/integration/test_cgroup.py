@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.harness import CGROUPS, Runtime, cgroup_file, cgroups_of, peers_differ
+from tests.integration.harness import CGROUPS, Runtime, cgroup_file, cgroups_of, peers_differ, wait_for
 
 MIB = 1 << 20
 
@@ -54,6 +55,33 @@ def test_absolute_path_is_from_the_hierarchys_root(runtime: Runtime) -> None:
     assert str(container.pid) in (directory / "cgroup.procs").read_text().split()
     container.delete("--force").ok()
     assert cgroups_of(container.id) == []
+
+
+def test_no_cgroup_at_all(runtime: Runtime) -> None:
+    """What Podman asks for with --cgroups=disabled."""
+    peers_differ("runc", "crun", why="runc has no such option; this host's hybrid cgroups are not for crun")
+    container = runtime.sh("cat /proc/self/cgroup; exec sleep 100")
+    container.write()
+    disabled = ("--cgroup-manager", "disabled")
+    with container.output.open("ab") as output:
+        runtime(*disabled, "create", "--bundle", str(container.bundle), container.id, stdout=output).ok()
+    container.start().ok()
+    assert cgroups_of(container.id) == []
+    wait_for(lambda: container.printed() == Path("/proc/self/cgroup").read_text(), "it is in another")
+    container.exec("true").ok()
+    container.kill("KILL").ok()
+    container.wait()
+    container.delete().ok()
+
+
+def test_no_cgroup_but_limits(runtime: Runtime) -> None:
+    peers_differ("runc", "crun", why="see above")
+    container = runtime.sleeper()
+    container.config["linux"]["resources"]["pids"] = {"limit": 5}
+    container.write()
+    disabled = ("--cgroup-manager", "disabled")
+    answer = runtime(*disabled, "create", "--bundle", str(container.bundle), container.id).failed(1)
+    assert "linux.resources.pids" in answer.stderr
 
 
 @pytest.mark.spec("G7")

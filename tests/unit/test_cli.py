@@ -191,6 +191,16 @@ def test_usage_errors(line: str, text: str, capfd: pytest.CaptureFixture[str]) -
 # Verbs
 
 
+@pytest.mark.parametrize(
+    ("manager", "systemd", "none"),
+    [("cgroupfs", False, False), ("systemd", True, False), ("disabled", False, True)],
+)
+def test_cgroup_manager(manager: str, systemd: bool, none: bool, calls: Calls) -> None:
+    assert run(f"--root /r --cgroup-manager {manager} create c") == 0
+    ((_, _, given),) = calls
+    assert (given["systemd_cgroup"], given["no_cgroup"]) == (systemd, none)
+
+
 def test_create(calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     line = "--root r/../s --systemd-cgroup create --pid-file p --no-new-keyring c"
@@ -207,6 +217,7 @@ def test_create(calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
                 "new_keyring": False,
                 "preserve_fds": 0,
                 "systemd_cgroup": True,
+                "no_cgroup": False,
                 "rootless": "auto",
             },
         )

@@ -200,6 +200,13 @@ def cpu(engine: Engine) -> None:
     assert text.split()[1] == "0"
 
 
+@check("--cgroups disabled", "podman")
+def no_cgroup(engine: Engine) -> None:
+    options = "run", "--rm", "--network", "none", "--cgroups", "disabled", IMAGE
+    text = ok(engine(*options, "sh", "-c", "cat /proc/self/cgroup; ls /proc/self/fd"))
+    assert engine.sandbox.name not in text and "libpod" not in text, text
+
+
 @check("--cgroupns private", BOTH)
 def cgroup_namespace(engine: Engine) -> None:
     text = engine.output("--cgroupns", "private", IMAGE, "grep", "-c", ":/$", "/proc/self/cgroup")
