@@ -43,11 +43,12 @@ def failure(
 
 def unavailable(controller: str, path: str) -> Error:
     """The config asks for a controller that this host does not have."""
+    where = "the command line" if path.startswith("--") else "config.json"
     return failure(
         f"the requested cgroup controller `{controller}` is not available",
         controller,
         path=path,
-        hint=f"leave {path} out, or enable the controller on the host",
+        hint=f"remove {path} from {where}, or enable the controller on the host",
     )
 
 

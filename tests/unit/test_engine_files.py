@@ -20,7 +20,7 @@ def toml(name: str) -> dict[str, dict[str, object]]:
 def test_podman_knows_the_name() -> None:
     engine = toml("pyrunc.conf")["engine"]
     assert all(path.endswith("/pyrunc") for path in engine["runtimes"]["pyrunc"])  # type: ignore[index]
-    for capability in "runtime_supports_json", "runtime_supports_nocgroups":
+    for capability in "runtime_supports_json", "runtime_supports_nocgroup":
         assert "pyrunc" in engine[capability] and "crun" in engine[capability]  # type: ignore[operator]
 
 
