@@ -106,7 +106,11 @@ def _left(state: State) -> Iterator[tuple[str, str]]:
 def _cgroup(root: str, directory: str, owner: str, top: str, dry_run: bool, force: bool) -> Iterator[Finding]:
     """A cgroup that no record names."""
     id = owner[len(root) + 1 :]
-    if directory in _recorded(root, id):
+    try:
+        if directory in _recorded(root, id):
+            return
+    except Error as error:
+        yield Finding(id, "cgroup", directory, KEPT, str(error))
         return
     living = files.tree_pids(directory)
     if living and not force:

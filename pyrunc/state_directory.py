@@ -52,11 +52,20 @@ class State:
         posix.rename("state.json.new", "state.json", src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def reload(self) -> None:
-        """Read the record again. Raises Refused or UnicodeDecodeError when it is damaged."""
+        """Read the record again. Raises Error: "state-damaged", or that of a file that can't be read."""
         try:
             self.record = _checked(parse_json(self.read("state.json").decode()))
         except FileNotFoundError:
             self.record = {}  # killed before the first record: nothing else was made
+        except OSError as error:
+            raise _failed("reading the state", self.directory, error) from None
+        except (Refused, UnicodeDecodeError):
+            raise Error(
+                f"the state of {self.id} is damaged",
+                code="state-damaged",
+                subject=self.directory,
+                hint="delete --force removes it; what the container made has to be looked for",
+            ) from None
 
     def write(self, name: str, content: bytes) -> None:
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
@@ -183,19 +192,11 @@ def load(root: str, id: str, lock: bool = False, damaged: bool = False) -> State
     state = State(root, id, fd, {})
     try:
         state.reload()
-    except OSError as error:
-        # Nothing is known of the record: to go on would be to forget what it names.
-        state.close()
-        raise _failed("reading the state", f"{root}/{id}", error) from None
-    except (Refused, UnicodeDecodeError):
-        if not damaged:
+    except Error as error:
+        # Of what can't be read nothing is known: to go on would be to forget what the record names.
+        if not damaged or error.code != "state-damaged":
             state.close()
-            raise Error(
-                f"the state of {id} is damaged",
-                code="state-damaged",
-                subject=f"{root}/{id}",
-                hint="delete --force removes it; what the container made has to be looked for",
-            ) from None
+            raise
     return state
 
 

@@ -67,6 +67,7 @@ int open_parent(struct init *c, const char *path, const char **leaf);
 
 /* init_procfs.c */
 int open_procfs(struct init *c);
+int find_procfs(struct init *c); /* -errno when there is none */
 int private_procfs(void);
 
 /* init_root.c */

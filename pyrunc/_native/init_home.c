@@ -51,13 +51,28 @@ static bool find(struct init *c, int fd) {
   return false;
 }
 
+/* The list of users to read, or a negative number. To open a device or a fifo may be to do something: what the
+ * file is, is known before that. The procfs leads to the very file that was looked at. */
+static int open_users(struct init *c) {
+  char path[48];
+  struct stat status;
+  int file = open_in_root(c, "/etc/passwd", O_PATH);
+  int opened = -ENOENT;
+  if (file >= 0 && SYS(fstat, file, &status) == 0 && (status.st_mode & S_IFMT) == S_IFREG && find_procfs(c) >= 0) {
+    unsigned size = decimal(path, (uint64_t)SYS(getpid, 0));
+    memcpy(path + size, "/fd/", 4);
+    decimal(path + size + 4, (uint64_t)file);
+    opened = (int)SYS(openat, c->proc, path, O_RDONLY | O_CLOEXEC);
+  }
+  retire(c, file);
+  return opened;
+}
+
 /* A user that is not listed has "/". The file is the container's: it may be anything, and must not stop us. */
 void step_home(struct init *c) {
-  struct stat status;
   memcpy(c->home, HOME_PREFIX, sizeof HOME_PREFIX);
-  int fd = open_in_root(c, "/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY);
-  bool regular = fd >= 0 && SYS(fstat, fd, &status) == 0 && (status.st_mode & S_IFMT) == S_IFREG;
-  if (!regular || !find(c, fd))
+  int fd = open_users(c);
+  if (fd < 0 || !find(c, fd))
     memcpy(c->home, HOME_PREFIX "/", sizeof HOME_PREFIX "/");
   sys_close(fd);
 }

@@ -13,28 +13,33 @@ int private_procfs(void) {
 }
 
 /* In a user namespace a new procfs may be refused: then /proc, if it is the root of a procfs and of ours. */
-static int checked_procfs(struct init *c) {
+static int containers_procfs(struct init *c) {
   char self[24];
   char own[24];
   struct statfs fs;
   struct stat status;
   int fd = open_in_root(c, "/proc", O_PATH | O_DIRECTORY);
-  must(c, fd, PLAN_AT_OPEN, "/proc");
-  must(c, SYS(fstatfs, fd, &fs), PLAN_AT_NOT_PROC, "/proc");
-  must(c, SYS(fstat, fd, &status), PLAN_AT_NOT_PROC, "/proc");
-  long size = must(c, SYS(readlinkat, fd, "self", self, sizeof self), PLAN_AT_NOT_PROC, "/proc/self");
+  if (fd < 0)
+    return fd;
   unsigned own_size = decimal(own, (uint64_t)SYS(getpid, 0));
-  bool ours = size == own_size && memcmp(self, own, own_size) == 0;
-  if (fs.f_type != PROC_SUPER_MAGIC || status.st_ino != 1 || !ours) {
-    fail(c, PLAN_AT_NOT_PROC, EINVAL, 0, "/proc");
-  }
-  return fd;
+  bool proc = SYS(fstatfs, fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+  bool top = SYS(fstat, fd, &status) == 0 && status.st_ino == 1;
+  bool ours = SYS(readlinkat, fd, "self", self, sizeof self) == own_size && memcmp(self, own, own_size) == 0;
+  if (proc && top && ours)
+    return fd;
+  sys_close(fd);
+  return -EINVAL;
 }
 
-int open_procfs(struct init *c) {
+int find_procfs(struct init *c) {
   if (c->proc < 0)
     c->proc = private_procfs();
   if (c->proc < 0)
-    c->proc = checked_procfs(c);
+    c->proc = containers_procfs(c);
   return c->proc;
+}
+
+int open_procfs(struct init *c) {
+  int fd = find_procfs(c);
+  return (int)must(c, fd, fd == -EINVAL ? PLAN_AT_NOT_PROC : PLAN_AT_OPEN, "/proc");
 }

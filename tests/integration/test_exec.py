@@ -114,6 +114,21 @@ def test_a_passwd_that_is_no_list_of_users_stops_nothing(container: Container, k
     assert container.exec("sh", "-c", "echo $HOME").ok().lines == ["/"]
 
 
+def test_a_passwd_that_is_no_file_is_not_opened(container: Container) -> None:
+    """To open a device or a fifo may be to do something. A writer of a fifo waits until somebody opens it."""
+    passwd = container.rootfs / "etc" / "passwd"
+    passwd.unlink()
+    os.mkfifo(passwd)
+    writer = threading.Thread(target=lambda: passwd.write_text(""))
+    writer.start()
+    try:
+        container.exec("true").ok()
+        assert writer.is_alive()
+    finally:
+        os.close(os.open(passwd, os.O_RDONLY | os.O_NONBLOCK))
+        writer.join()
+
+
 def test_additional_groups_and_capabilities(container: Container) -> None:
     options = ("--additional-gids", "11", "-g", "12", "--cap", "CAP_SYS_TIME")
     answer = container.exec("sh", "-c", "id -G; grep CapEff /proc/self/status", options=options).ok()

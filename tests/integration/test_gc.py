@@ -155,6 +155,20 @@ def test_the_poststop_hooks_run(runtime: Runtime) -> None:
     assert json.loads(witness.read_text())["id"] == container.id
 
 
+def test_a_damaged_record_is_told_and_keeps_what_it_named(runtime: Runtime) -> None:
+    container = own_cgroup(runtime.sh("exit 0")).finished()
+    other = own_cgroup(runtime.sh("exit 0")).finished()
+    (runtime.root / container.id / "state.json").write_text('{"version": 1')
+    answer = runtime("gc").failed(1)
+    assert f"the state of {container.id} is damaged" in answer.stdout
+    assert cgroups_of(container.id) != []
+    assert cgroups_of(other.id) == []
+    assert not (runtime.root / other.id).exists()
+    container.delete("--force").ok()
+    runtime("gc").ok()
+    assert cgroups_of(container.id) == []
+
+
 def test_files_of_a_cache_writer_that_died(runtime: Runtime) -> None:
     cache = runtime.root / ".seccomp"
     cache.mkdir(parents=True)
