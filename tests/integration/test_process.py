@@ -145,6 +145,14 @@ def test_preserve_fds(runtime: Runtime) -> None:
     assert file.read_text() == "through\n"
 
 
+def test_no_more_than_the_preserved_are_open(runtime: Runtime) -> None:
+    container = runtime.sh("ls /proc/1/fd; true")
+    (container.bundle / "file").touch()
+    opener = ("/bin/sh", "-c", f'exec "$@" 3<{container.bundle}/file 4<&3 5<&3', "sh")
+    numbers = container.run("--preserve-fds", "1", prefix=opener).ok().lines
+    assert set(numbers) == {"0", "1", "2", "3"}
+
+
 def test_signals_are_reset(runtime: Runtime) -> None:
     peers_differ("crun", why="leaves the caller's ignored signals")
     status = runtime.container("/bin/cat", "/proc/self/status").run().ok().stdout

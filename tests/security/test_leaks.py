@@ -122,6 +122,18 @@ def test_descriptors_of_the_caller(runtime: Runtime, place: str) -> None:
     assert set(seen.fds) <= {0, 1, 2}, seen.fds
 
 
+def test_a_created_container_holds_nothing_of_the_callers(runtime: Runtime) -> None:
+    """What init holds until `start` stays open for its caller: a pipe would never end."""
+    peers_differ("runc", "crun", why="keep what is inherited until the start")
+    container = runtime.sleeper()
+    container.write()
+    with inheritable("/etc", "/etc/passwd") as fds:
+        runtime("create", "--bundle", str(container.bundle), container.id, pass_fds=fds).ok()
+    directory = Path(f"/proc/{container.pid}/fd")
+    held = {os.readlink(fd) for fd in directory.iterdir()}
+    assert held and not held & {"/etc", "/etc/passwd"}, held
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_descriptor_of_high_number(runtime: Runtime, place: str) -> None:
     if place in HOOKS:
