@@ -96,6 +96,7 @@ $(VENV)/.engines: $(VENV)/.tools
 torture: build
 	$(call apt,busybox-static gcc libc6-dev)
 	TORTURE_ROUNDS=$${TORTURE_ROUNDS:-2000} FAULT_POINTS=$${FAULT_POINTS:-0} SOAK=$${SOAK:-10000} \
+		RACE_STARTS=$${RACE_STARTS:-20000} \
 		$(VENV)/bin/pytest -s tests/torture
 
 # Broken copies of pyrunc: each must be noticed by the test that is named for it.
