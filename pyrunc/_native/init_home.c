@@ -56,13 +56,14 @@ static bool find(struct init *c, int fd) {
 static int open_users(struct init *c) {
   char path[48];
   struct stat status;
+  struct open_how how = {.flags = O_RDONLY | O_CLOEXEC}; /* the magic link is what leads there */
   int file = open_in_root(c, "/etc/passwd", O_PATH);
   int opened = -ENOENT;
   if (file >= 0 && SYS(fstat, file, &status) == 0 && (status.st_mode & S_IFMT) == S_IFREG && find_procfs(c) >= 0) {
     unsigned size = decimal(path, (uint64_t)SYS(getpid, 0));
     memcpy(path + size, "/fd/", 4);
     decimal(path + size + 4, (uint64_t)file);
-    opened = (int)SYS(openat, c->proc, path, O_RDONLY | O_CLOEXEC);
+    opened = (int)SYS(openat2, c->proc, path, &how, sizeof how);
   }
   retire(c, file);
   return opened;
