@@ -22,6 +22,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 NATIVE = ROOT / "pyrunc" / "_native"
+# The cffi module is one translation unit.
+MODULE = "".join(f'#include "{name}"\n' for name in ("clone.c", "device_program.c", "snapshot.c"))
 
 STEP = re.compile(r'\bPLAN_STEP\(\s*(\w+)\s*,\s*"([^"]*)"\s*\)')
 DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+PLAN_(\w+)[ \t]+([^\n]*)$", re.MULTILINE)
@@ -37,7 +39,7 @@ def clone_source(output: str) -> None:
     ffi.cdef((NATIVE / "clone.cdef.h").read_text())
     # _GNU_SOURCE has to be defined before cffi's own preamble includes the first header
     # of the C library: meson.build does so.
-    ffi.set_source("pyrunc._native._clone", '#include "clone.c"\n#include "snapshot.c"', py_limited_api=True)
+    ffi.set_source("pyrunc._native._clone", MODULE, py_limited_api=True)
     ffi.emit_c_code(output)
 
 

@@ -26,17 +26,7 @@ def read_config(bundle: str) -> Spec:
     """The bundle's config.json; a ConfigError has all its faults."""
     phase("read config.json")
     path = f"{bundle}/config.json"
-    try:
-        source = _read_regular(path)
-    except OSError as error:
-        raise Error(
-            f"the bundle has no readable config.json: {path}",
-            code="config-missing",
-            step="config.json",
-            subject=path,
-            errno=error.errno or 0,
-            hint="-b names the directory that holds config.json; `spec` makes one",
-        ) from None
+    source = read_source(path)
     try:
         spec = Spec(source)
         accept.config(spec)
@@ -135,8 +125,23 @@ def has_selinux() -> bool:
     return True
 
 
+def read_source(path: str) -> bytes:
+    """The bytes of a config.json, or one more than is allowed. Raises Error when it can't be read."""
+    try:
+        return _read_regular(path)
+    except OSError as error:
+        raise Error(
+            f"there is no readable config.json: {path}",
+            code="config-missing",
+            step="config.json",
+            subject=path,
+            errno=error.errno or 0,
+            hint="name the bundle, the directory that holds config.json; `pyrunc spec` makes one",
+        ) from None
+
+
 def _read_regular(path: str) -> bytes:
-    """All of a regular file, or a byte more than is allowed. A device or a fifo may have no end."""
+    """A device or a fifo may have no end."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     try:
         status = posix.fstat(fd)

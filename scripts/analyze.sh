@@ -6,10 +6,11 @@ native=pyrunc/_native
 options="-std=gnu11 -O2 -I$native -DPYRUNC_PYTHON=\"/usr/bin/python3\" -DPYRUNC_MINOR=11"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-for file in "$native"/*.c; do
+printf '#include "%s"\n' clone.c device_program.c snapshot.c >"$out/module.c" # as build.py has it
+for file in "$native"/*.c "$out/module.c"; do
 	case $file in
-	*/clone.c) hosted="-D_GNU_SOURCE -Wno-unused-function" ;;
-	*/snapshot.c) continue ;; # clone.c includes it
+	*/module.c) hosted="-D_GNU_SOURCE -Wno-unused-function" ;;
+	*/clone.c | */device_program.c | */snapshot.c) continue ;;
 	*) hosted=-ffreestanding ;;
 	esac
 	# shellcheck disable=SC2086

@@ -33,10 +33,6 @@ int pyrunc_detach(const char *path);
 /* Attach (or replace) the one device program of a cgroup v2. insns: 8 bytes each. */
 int pyrunc_cgroup_device(int cgroup_fd, const char *insns, int count);
 
-/* prctl(PR_SET_CHILD_SUBREAPER), prctl(PR_SET_DUMPABLE) */
-int pyrunc_subreaper(int on);
-int pyrunc_dumpable(int on);
-
 int pyrunc_setns(int fd, int nstype);
 
 /* Write the snapshot to fd; files: paths, one a line, that make it stale when they change. Returns 0. In the image

@@ -62,7 +62,7 @@ int open_root(struct init *c);
 int open_in_root(struct init *c, const char *path, uint64_t flags);
 int open_or_make(struct init *c, const char *path, uint64_t flags, bool file);
 int open_existing(struct init *c, const char *path); /* -1: nothing is there */
-int destination(struct init *c, const char *path, uint64_t flags, bool file);
+int destination(struct init *c, const char *path, bool file);
 int open_parent(struct init *c, const char *path, const char **leaf);
 
 /* init_procfs.c */

@@ -21,7 +21,7 @@ static int open_ptmx(struct init *c) {
 static void bind_console(struct init *c, int terminal) {
   unsigned flags = AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
   long tree = must(c, SYS(open_tree, terminal, "", flags), PLAN_AT_OPENTREE, "/dev/console");
-  int onto = destination(c, "dev/console", 0, true);
+  int onto = destination(c, "dev/console", true);
   attach(c, (int)tree, onto, "/dev/console");
   retire(c, onto);
   retire(c, (int)tree);

@@ -37,7 +37,7 @@ void step_bind_device(struct init *c) {
   must(c, SYS(fstat, tree, &status), PLAN_AT_OPENTREE, source);
   if (!same_node(&status, number(c, 2), number(c, 3)))
     fail(c, PLAN_AT_OCCUPIED, ENODEV, 0, source);
-  int onto = destination(c, path, 0, true);
+  int onto = destination(c, path, true);
   attach(c, tree, onto, path);
   retire(c, onto);
   retire(c, tree);

@@ -85,30 +85,21 @@ static void set_parameters(struct init *c, int context, int argument) {
   }
 }
 
-/* A new detached mount, or -1 when it is optional and refused. */
+/* A new detached mount. */
 static int new_mount(struct init *c) {
-  bool optional = number(c, 6) & PLAN_MOUNT_OPTIONAL;
   uint64_t attributes = number(c, 3);
   if (number(c, 6) & PLAN_MOUNT_COPY_UP)
     attributes &= ~(uint64_t)MOUNT_ATTR_RDONLY; /* not yet */
   const char *type = text(c, 0);
   long context = SYS(fsopen, type, FSOPEN_CLOEXEC);
-  if (context < 0 && optional) {
-    warn(c, PLAN_AT_FSOPEN, context, 0, type);
-    return -1;
-  }
   must(c, context, PLAN_AT_FSOPEN, type);
   set_source(c, (int)context, text(c, 1));
   set_parameters(c, (int)context, 2);
   long error = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
-  if (error < 0 && !optional)
+  if (error < 0)
     fail_fsconfig(c, (int)context, error, type);
-  long tree = error < 0 ? error : SYS(fsmount, context, FSMOUNT_CLOEXEC, attributes);
+  long tree = SYS(fsmount, context, FSMOUNT_CLOEXEC, attributes);
   retire(c, (int)context);
-  if (tree < 0 && optional) {
-    warn(c, PLAN_AT_FSMOUNT, tree, 0, type);
-    return -1;
-  }
   return (int)must(c, tree, PLAN_AT_FSMOUNT, type);
 }
 
@@ -184,7 +175,7 @@ void step_mount(struct init *c) {
   if (tree < 0)
     return;
   map_ids(c, tree, descriptor(c, 7));
-  int onto = destination(c, path, 0, false);
+  int onto = destination(c, path, false);
   if (flags & PLAN_MOUNT_COPY_UP) {
     copy_up(c, onto, tree, flags & PLAN_MOUNT_COPY_OWN, path);
     set_attributes(c, tree, number(c, 3) & MOUNT_ATTR_RDONLY, 0, false, path);
@@ -240,8 +231,7 @@ void step_bind(struct init *c) {
   must(c, SYS(fstat, tree, &status), PLAN_AT_OPENTREE, path);
   set_attributes(c, tree, number(c, 1) >> 32, (uint32_t)number(c, 1), false, path);
   set_attributes(c, tree, number(c, 2) >> 32, (uint32_t)number(c, 2), true, path);
-  uint64_t follow = number(c, 5) & PLAN_BIND_NOFOLLOW ? O_NOFOLLOW : 0;
-  int onto = destination(c, path, follow, (status.st_mode & S_IFMT) != S_IFDIR);
+  int onto = destination(c, path, (status.st_mode & S_IFMT) != S_IFDIR);
   attach(c, tree, onto, path);
   if (number(c, 5) & PLAN_BIND_AGAIN && (status.st_mode & S_IFMT) == S_IFDIR)
     tree = attach_again(c, tree, onto, path);

@@ -182,8 +182,8 @@ int open_or_make(struct init *c, const char *path, uint64_t flags, bool file) {
   return result == 1 ? -ELOOP : result;
 }
 
-int destination(struct init *c, const char *path, uint64_t flags, bool file) {
-  return (int)must(c, open_or_make(c, path, O_PATH | flags, file), PLAN_AT_OPEN, path);
+int destination(struct init *c, const char *path, bool file) {
+  return (int)must(c, open_or_make(c, path, O_PATH, file), PLAN_AT_OPEN, path);
 }
 
 /* The directory of a path (made when missing), and the last component in `leaf`. */

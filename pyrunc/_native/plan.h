@@ -159,15 +159,12 @@ enum plan_op {
       PLAN_OP_END
 };
 
-#define PLAN_MOUNT_NO_DEV 1     /* reserved */
 #define PLAN_MOUNT_PROC 2       /* it is the procfs that writes go through from here on */
 #define PLAN_MOUNT_DEVPTS 4     /* it is the devpts of the console */
 #define PLAN_MOUNT_LEGACY 8     /* a parameter is too long for fsconfig: mount(2) on the destination's fd */
-#define PLAN_MOUNT_OPTIONAL 16  /* a failure of fsopen is no error */
 #define PLAN_MOUNT_CGROUPS 32   /* CGROUP_BIND binds below it */
 #define PLAN_MOUNT_COPY_UP 64   /* it begins with what its destination holds */
 #define PLAN_MOUNT_COPY_OWN 128 /* and has the destination's own owner and mode */
-#define PLAN_BIND_NOFOLLOW 1    /* a last link of the destination is not followed */
 #define PLAN_BIND_RECURSIVE 2   /* of a host path: with all that is mounted below it */
 #define PLAN_BIND_AGAIN 4       /* clone the attached directory once more: mountinfo is in the order of cloning */
 

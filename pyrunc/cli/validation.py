@@ -7,9 +7,8 @@ import os
 
 from pyrunc.cli.main import enable_site
 from pyrunc.cli.terminal import Terminal
-from pyrunc.errors import Error, Fault
-from pyrunc.spec import MAX_SIZE
-from pyrunc.state_directory import read_file
+from pyrunc.configuration import read_source
+from pyrunc.errors import Fault
 
 
 def validate(path: str, as_json: bool) -> tuple[str, bool]:
@@ -18,17 +17,7 @@ def validate(path: str, as_json: bool) -> tuple[str, bool]:
     Raises Error when there is nothing to read.
     """
     file = path if os.path.isfile(path) else f"{path}/config.json"
-    try:
-        text = read_file(file, limit=MAX_SIZE + 1)
-    except OSError as error:
-        raise Error(
-            f"there is no readable config.json: {file}",
-            code="config-missing",
-            step="config.json",
-            subject=file,
-            errno=error.errno or 0,
-            hint="name the directory that holds config.json; `spec` makes one",
-        ) from None
+    text = read_source(file)
     enable_site()
     from pyrunc.validate import faults
 

@@ -92,6 +92,12 @@ def test_no_config_is_an_error_with_a_hint(tmp_path: Path) -> None:
     assert "hint:" in done.stderr
 
 
+def test_a_fifo_for_a_config_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    done = run("validate", str(tmp_path))
+    assert (done.returncode, "no readable config.json" in done.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     "text",
     [
