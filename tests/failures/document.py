@@ -58,7 +58,7 @@ def _(container: Container) -> None:
     subject="config.json",
     place="config.json",
     cause="no readable config.json",
-    remedy="-b names the directory",
+    remedy="name the bundle",
 )
 def _(container: Container) -> None:
     container.write = lambda: None  # type: ignore[method-assign]

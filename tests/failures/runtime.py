@@ -104,7 +104,7 @@ def _(container: Container) -> None:
     subject="config.json",
     place="config.json",
     cause="no readable config.json",
-    remedy="-b names the directory",
+    remedy="name the bundle",
 )
 def _(container: Container) -> None:
     container.write()
