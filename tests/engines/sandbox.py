@@ -15,6 +15,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import termios
 import time
@@ -56,6 +57,9 @@ class Sandbox:
         self.work.chmod(0o755)
         (self.work / "bin").mkdir()
         (self.work / "bin" / runtime.name).symlink_to(runtime)
+        criu = Path(sys.prefix) / "criu" / "criu"  # scripts/criu.sh
+        if criu.exists():
+            (self.work / "bin" / "criu").symlink_to(criu)
         self.environment = {
             "PATH": f"{self.work}/bin:{PATH}",
             "HOME": str(self.work),

@@ -147,10 +147,20 @@ def net_host(engine: Engine) -> None:
     assert engine.output("--net-host", IMAGE, "readlink", "/proc/self/ns/net") == link
 
 
+COUNT = ("sh", "-c", "i=0; while :; do i=$((i + 1)); echo $i >/count; sleep 0.1; done")
+
+
 @check("checkpoint, restore", "containerd", host.criu, slow=True)
 def checkpoint(engine: Engine) -> None:
-    with engine.container() as name:
-        folder = f"{engine.work}/ctr-checkpoint"
-        ok(engine("task", "checkpoint", "--image-path", folder, name))
-        engine("task", "rm", "-f", name)
-        ok(engine("task", "start", "-d", "--checkpoint", folder, name))
+    """As an image: with what the container has written, and its processes."""
+    with engine.container(command=COUNT) as name:
+        image, again = f"localhost/{name}:checkpoint", f"{name}-again"
+        ok(engine("container", "checkpoint", "--rw", "--image", "--task", name, image))
+        ok(engine("task", "rm", "-f", name))
+        try:
+            ok(engine("container", "restore", "--rw", "--live", again, image))
+            assert engine.status(again) == "running"
+            ok(engine("task", "exec", "--exec-id", "look", again, "test", "-s", "/count"))
+        finally:
+            engine("task", "rm", "-f", again)
+            engine("container", "rm", again)
