@@ -66,7 +66,7 @@ vm-test:
 	$(call apt,mmdebstrap qemu-system-x86 e2fsprogs busybox-static)
 	scripts/vm/test.sh
 
-test: build
+test: build $(VENV)/criu/criu
 	$(call apt,busybox-static strace iproute2 procps uidmap zsh fish mandoc)
 	$(VENV)/bin/pytest tests --ignore=tests/engines
 
@@ -85,7 +85,12 @@ engines-doc: engine-tools
 	cd tests && ../$(VENV)/bin/python -m engines.failures --to ../docs/engines-failures.md \
 		$(OCI_RUNTIME) runc
 
-engine-tools: build $(VENV)/.engines
+# Where there is none, the checks that need one say so.
+$(VENV)/criu/criu: scripts/criu.sh $(VENV)/.tools
+	-$(call apt,mmdebstrap)
+	sh scripts/criu.sh $(VENV)/criu
+
+engine-tools: build $(VENV)/.engines $(VENV)/criu/criu
 	$(call apt,$(ENGINES))
 
 $(VENV)/.engines: $(VENV)/.tools

@@ -170,7 +170,7 @@ COLD = (
     "pyrunc.doctor", "pyrunc.cli.diagnosis",
     "pyrunc.cgroup.missing", "pyrunc.cgroup.gvariant",
     "pyrunc.trace", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
-    "pyrunc.criu", "pyrunc.checkpoint", "pyrunc.restoring",
+    "pyrunc.criu", "pyrunc.criu_service", "pyrunc.checkpoint", "pyrunc.restoring",
     "pyrunc.updating", "pyrunc.events", "pyrunc.cli.limits", "pyrunc.cli.watching",
     "pyrunc.cgroup.stats", "pyrunc.cgroup.stats_v1", "pyrunc.cgroup.stats_v2", "pyrunc.cgroup.oom",
     "pyrunc.gc", "pyrunc.cli.collection",

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyrunc import criu
+from pyrunc import criu, criu_service
 from pyrunc import state_directory as states
 from pyrunc.destroy import destroy, poststop, remembered
 from pyrunc.errors import Error, WrongStatus
@@ -28,19 +28,12 @@ def checkpoint_container(root: str, id: str, options: dict[str, Any]) -> None:
         raise WrongStatus("container not running", code="not-running", subject=id)
     spec = remembered(state)
     assert spec is not None
-    if spec.process.flag("terminal"):
-        raise Error(
-            "a container with a terminal can't be checkpointed",
-            code="criu-terminal",
-            step="checkpoint",
-            path="process.terminal",
-            hint="criu's command line can't hand the terminal over; set process.terminal to false",
-        )
     image, work = criu.directories(options, make=True)
     outside = _Outside(state, spec)
     action = "pre-dump" if options["pre_dump"] else "dump"
     fds = (options["status_fd"],) if options["status_fd"] else ()
-    criu.run(action, _arguments(state, options, outside, image), work, fds=fds)
+    call = criu_service.run if spec.process.flag("terminal") else criu.run
+    call(action, _arguments(state, options, outside, image), work, fds=fds)
     if action == "dump":
         Path(image, criu.NAMES).write_text(json.dumps(outside.names))
         record = {"mounts": outside.mounts, "files": outside.files}

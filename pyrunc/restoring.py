@@ -5,17 +5,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyrunc import cgroup as cgroups
-from pyrunc import criu
+from pyrunc import criu, criu_service
 from pyrunc import state_directory as states
 from pyrunc.checkpoint import external_namespace, is_bind, joined
 from pyrunc.configuration import compile_plan, config_error, read_config, rootfs_of
 from pyrunc.creation import Creation, Options, write_pid_file
+from pyrunc.descriptors import check_terminal, connect_console
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
 from pyrunc.hooks import run_hooks
@@ -38,7 +40,8 @@ read -r answer < {directory}/answer
 [ "$answer" = go ]
 """
 # criu wants a mount point for the new root; this one ends with criu.
-_WRAPPER = 'mount --rbind "$1" "$2" && shift 2 && exec "$@"'
+_MOUNT = 'mount --rbind "$1" "$2" && shift 2 && exec "$@"'
+_PRIVATELY = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", _MOUNT, "sh")
 _MOUNTING = (opcodes.PROPAGATE, opcodes.ROOTFS, opcodes.MOUNT, opcodes.BIND)
 
 
@@ -60,6 +63,7 @@ def restore_container(root: str, id: str, bundle: str, options: dict[str, Any]) 
     except Refused as refused:
         raise config_error(spec.source, bundle, refused) from None
     given = Options("", options["pid_file"], options["no_pivot"], True, 0, options["systemd_cgroup"], False)
+    check_terminal(spec.process.flag("terminal"), options["console_socket"], not options["detach"])
     foreground = None
     if not options["detach"]:
         from pyrunc.foreground import Foreground
@@ -72,7 +76,7 @@ def restore_container(root: str, id: str, bundle: str, options: dict[str, Any]) 
         state.close()
         return 0
     fcntl.flock(state.fd, fcntl.LOCK_UN)
-    status = foreground.wait(pid, pidfd)
+    status = foreground.wait(pid, pidfd, restoration.master)
     fcntl.flock(state.fd, fcntl.LOCK_EX)
     state.record["pid"] = 0  # reaped
     if os.fstat(state.fd).st_nlink:
@@ -81,7 +85,9 @@ def restore_container(root: str, id: str, bundle: str, options: dict[str, Any]) 
 
 
 class Restoration(Creation):
-    """A creation whose processes come out of images."""
+    """A creation whose processes come out of images. ``master``: of their terminal, if we are to serve it."""
+
+    master = -1
 
     def restore(self, options: dict[str, Any], image: str, work: str) -> tuple[int, int]:
         """The pid and pidfd of the container's process, a child of ours."""
@@ -136,25 +142,44 @@ class Restoration(Creation):
         for key, flag in (("lsm_profile", "--lsm-profile"), ("lsm_mount_context", "--lsm-mount-context")):
             if options[key]:
                 arguments += [flag, options[key]]
-        hooks = self.spec.child("hooks")
-        meanwhile = None
-        if hooks.children("prestart") or hooks.children("createRuntime"):
-            arguments += ["--action-script", self._script()]
-            meanwhile = self._answer
-        wrapper = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", _WRAPPER, "sh")
+        wrapper = [*_PRIVATELY, rootfs_of(self.spec, self.spec.bundle), new_root]
+        how: dict[str, Any] = {"wrapper": wrapper, "fds": outside.fds, "setup": self._join_cgroup}
         try:
-            criu.run(
-                "restore",
-                arguments,
-                work,
-                wrapper=(*wrapper, rootfs_of(self.spec, self.spec.bundle), new_root),
-                fds=outside.fds,
-                setup=self._join_cgroup,
-                meanwhile=meanwhile,
-            )
+            if self.spec.process.flag("terminal"):
+                return self._with_terminal(arguments, work, how, options["console_socket"])
+            hooks = self.spec.child("hooks")
+            if hooks.children("prestart") or hooks.children("createRuntime"):
+                arguments += ["--action-script", self._script()]
+                how["meanwhile"] = self._answer
+            criu.run("restore", arguments, work, **how)
         finally:
             outside.close()
         return int(Path(pid_file).read_text())
+
+    def _with_terminal(self, arguments: list[str], work: str, how: dict[str, Any], path: str) -> int:
+        """The master goes to ``path``, the caller's console socket, or stays with us in the foreground."""
+        console = connect_console(path) if path else -1
+
+        def notified(moment: str, pid: int, fd: int) -> None:
+            if moment == "setup-namespaces":
+                self._hooks(pid)
+            elif moment == "orphan-pts-master" and self.master < 0:
+                self.master = os.dup(fd)
+
+        try:
+            pid = criu_service.run("restore", arguments, work, notified=notified, **how)
+            if console >= 0:
+                with socket.socket(fileno=os.dup(console)) as receiver:
+                    socket.send_fds(receiver, [b"/dev/ptmx"], [self.master])
+            return pid
+        finally:
+            if console >= 0:
+                os.close(console)
+                os.close(self.master)
+
+    def _hooks(self, pid: int) -> None:
+        for kind in ("prestart", "createRuntime"):
+            run_hooks(self.spec, kind, self.state.id, "creating", pid, self.spec.bundle)
 
     def _join_cgroup(self) -> None:
         for file in self.cgroup.join_files():
@@ -182,8 +207,7 @@ class Restoration(Creation):
                 except BlockingIOError:
                     time.sleep(0.01)
                     continue
-                for kind in ("prestart", "createRuntime"):
-                    run_hooks(self.spec, kind, self.state.id, "creating", pid, self.spec.bundle)
+                self._hooks(pid)
                 Path(directory, "answer").write_text("go\n")
                 return
         finally:

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ pytestmark = pytest.mark.skipif(Path(PROGRAM).name in ("runc", "crun"), reason="
 
 FAKE = """#!/bin/sh
 [ "$1" = check ] && { echo "Error (a.c:1): no such kernel" >&2; exit $(cat "$FAKE/check"); }
+[ "$1" = swrk ] && exit 3
 action=$1
 printf '%s\\n' "$@" > "$FAKE/$action"
 while [ $# -gt 0 ]; do
@@ -199,12 +203,20 @@ def test_a_restore_that_fails_leaves_nothing(runtime: Runtime, fake: Fake) -> No
 
 
 def unfit() -> str:
-    """Why criu can't be used here; "" if it can."""
+    """Why criu can't be used here; "" if it can. The one that scripts/criu.sh has found comes first."""
+    os.environ["PATH"] = f"{sys.prefix}/criu:{os.environ['PATH']}"
     program = shutil.which("criu")
     if program is None:
         return "criu is not installed"
     done = subprocess.run([program, "check"], capture_output=True, text=True)
     return "" if done.returncode == 0 else f"criu check: {(done.stdout + done.stderr).splitlines()[0]}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def path() -> Iterator[None]:
+    before = os.environ["PATH"]
+    yield
+    os.environ["PATH"] = before
 
 
 @pytest.fixture
@@ -256,3 +268,100 @@ def test_restore_in_the_foreground(counter: Container) -> None:
     counter.kill()
     assert process.wait(10) == 137
     counter.runtime("state", counter.id).failed()
+
+
+class Receiver:
+    """A console socket that takes the master of one terminal."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(self.path)
+        self.server.listen()
+        self.server.settimeout(10)
+
+    def master(self) -> int:
+        connection, _ = self.server.accept()
+        with self.server, connection:
+            _, (master,), _, _ = socket.recv_fds(connection, 4096, 1)
+        return master
+
+
+def read_until(master: int, text: bytes) -> None:
+    seen = b""
+    end = time.monotonic() + 10
+    while text not in seen:
+        assert time.monotonic() < end, seen
+        seen += os.read(master, 4096)
+
+
+def asks(runtime: Runtime) -> Container:
+    """Answers each line on its terminal."""
+    if why := unfit():
+        pytest.skip(why)
+    container = runtime.sh("stty -echo; echo ready; while read line; do echo got $line; done")
+    container.config["process"]["terminal"] = True
+    trace = container.bundle / "hook"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat >> {trace}"], "env": ["PATH=/bin"]}
+    container.config["hooks"] = {"createRuntime": [hook]}
+    return container
+
+
+def test_a_terminal(runtime: Runtime) -> None:
+    """Its other end is not among the processes: criu makes a new one, which goes to the console socket."""
+    container = asks(runtime)
+    images = ("--image-path", str(container.bundle / "images"))
+    first, second = Receiver(runtime.tmp / "1"), Receiver(runtime.tmp / "2")
+    container.create("--console-socket", first.path).ok()
+    container.start().ok()
+    master = first.master()
+    read_until(master, b"ready")
+    runtime("checkpoint", *images, container.id).ok()
+    os.close(master)
+    restore = ("restore", *images, "--bundle", str(container.bundle), "--detach")
+    answer = runtime(*restore, container.id).failed(1)
+    assert "without setting console socket" in answer.stderr
+    runtime(*restore, "--console-socket", second.path, container.id).ok()
+    master = second.master()
+    os.write(master, b"typed\n")
+    read_until(master, b"got typed")
+    assert container.status == "running"
+    os.close(master)
+    assert (container.bundle / "hook").read_text().count(container.id) == 2
+
+
+def test_a_terminal_in_the_foreground(runtime: Runtime) -> None:
+    container = asks(runtime)
+    images = ("--image-path", str(container.bundle / "images"))
+    first = Receiver(runtime.tmp / "1")
+    container.create("--console-socket", first.path).ok()
+    container.start().ok()
+    master = first.master()
+    read_until(master, b"ready")
+    runtime("checkpoint", *images, container.id).ok()
+    os.close(master)
+    line = [PROGRAM, "--root", str(runtime.root), "restore", *images, "--bundle", str(container.bundle)]
+    with subprocess.Popen(
+        [*line, container.id], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdin and process.stdout
+        wait_for(lambda: runtime("state", container.id).status == 0, "it is not restored")
+        wait_for(lambda: container.status == "running", "it does not run")
+        process.stdin.write(b"typed\n")
+        read_until(process.stdout.fileno(), b"got typed")
+        container.kill()
+        assert process.wait(10) == 137
+
+
+def test_a_terminal_and_a_criu_that_fails(runtime: Runtime, fake: Fake) -> None:
+    """It ends without an answer."""
+    container = runtime.sleeper()
+    container.config["process"]["terminal"] = True
+    receiver = Receiver(runtime.tmp / "1")
+    container.create("--console-socket", receiver.path).ok()
+    container.start().ok()
+    master = receiver.master()
+    answer = fake.call(container, "checkpoint").failed(1)
+    assert "criu dump failed: exit status 3" in answer.stderr
+    assert container.status == "running"
+    os.close(master)

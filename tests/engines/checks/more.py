@@ -94,6 +94,30 @@ def checkpoint(engine: Engine) -> None:
         ok(engine("exec", name, "test", "-s", "/tmp/count"))
 
 
+@check("checkpoint --leave-running, --export, restore --import", "podman", host.criu, slow=True)
+def checkpoint_export(engine: Engine) -> None:
+    archive = str(engine.work / "checkpoint.tar.gz")
+    with engine.container(command=COUNT) as name:
+        ok(engine("container", "checkpoint", "--leave-running", "--export", archive, name))
+        assert engine.status(name) == "running 0"
+    again = engine.new_name()
+    try:
+        ok(engine("container", "restore", "--import", archive, "--name", again))
+        engine.until("running 0", again)
+        ok(engine("exec", again, "test", "-s", "/tmp/count"))
+    finally:
+        engine("rm", "-f", *engine.at_once, again)
+
+
+@check("checkpoint, restore with a terminal", "podman", host.criu, slow=True)
+def checkpoint_terminal(engine: Engine) -> None:
+    with engine.container("-t", command=COUNT) as name:
+        ok(engine("container", "checkpoint", name))
+        ok(engine("container", "restore", name))
+        engine.until("running 0", name)
+        assert ok(engine("exec", name, "readlink", "/proc/1/fd/1")) == "/dev/pts/0\n"
+
+
 @check("checkpoint, start --checkpoint", "docker", host.criu, slow=True)
 def docker_checkpoint(engine: Engine) -> None:
     with engine.container(command=COUNT) as name:
