@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration import harness
+
+
+def pytest_configure() -> None:
+    """SIGTERM, as of timeout(1), ends the tests as Ctrl-C does: with the fixtures' clean-up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

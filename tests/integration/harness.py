@@ -271,18 +271,22 @@ class Runtime:
         return self.container("/bin/sleep", "100")
 
     def clean(self) -> None:
-        """Leave nothing behind, whatever the test and the runtime did."""
-        for container in self.containers:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self("delete", "--force", container.id)
-            for pid in marked(container.id):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            wait_for(functools.partial(emptied, container.id), "cgroup in use", 5)
-            for cgroup in cgroups_of(container.id):
-                cgroup.rmdir()
-        for mount in reversed(mounts_below(self.tmp)):
-            subprocess.run(["umount", "-l", mount], check=False)
+        """Leave nothing behind, whatever the test and the runtime did: no failure stops the rest."""
+        with contextlib.ExitStack() as stack:
+            for mount in mounts_below(self.tmp):
+                stack.callback(subprocess.run, ["umount", "-l", mount], check=False)
+            for container in self.containers:
+                stack.callback(self._remove, container)
+
+    def _remove(self, container: Container) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self("delete", "--force", container.id)
+        for pid in marked(container.id):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(functools.partial(emptied, container.id), "cgroup in use", 5)
+        for cgroup in cgroups_of(container.id):
+            cgroup.rmdir()
 
 
 def _read(path: Path) -> str:
