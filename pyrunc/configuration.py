@@ -10,6 +10,7 @@ from pyrunc import cgroup as cgroups
 from pyrunc.errors import ConfigError, Error
 from pyrunc.plan import Host
 from pyrunc.plan.container import compile_container
+from pyrunc.processes import in_user_namespace
 from pyrunc.spec import MAX_SIZE, Refused, Spec
 from pyrunc.timeline import phase
 
@@ -72,6 +73,7 @@ def host_of(id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bo
         host.mount_label = label
     host.cgroup_adopts = cgroup.adopts()
     host.unprivileged = posix.geteuid() != 0
+    host.in_user_namespace = in_user_namespace()
     return host
 
 

@@ -121,6 +121,7 @@ class _Execution:
         try:
             timeline.phase("wait for pyrunc-init")
             init.until_ready(_no_stage, _nothing)
+            cgroup_of(self.state).attach(init.pid, self.below, self.state.record["pid"])
             self._oom_score(init)
             if "intelRdt" in self.spec.linux:
                 from pyrunc.resctrl import join

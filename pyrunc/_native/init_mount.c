@@ -168,6 +168,14 @@ static void map_ids(struct init *c, int tree, int userns) {
   retire(c, userns);
 }
 
+/* A directory that has yet to be made has no mode to be kept: the new file system's own is right. */
+static bool keeps_own(struct init *c, const char *path) {
+  int there = number(c, 6) & PLAN_MOUNT_COPY_OWN ? open_existing(c, path) : -1;
+  if (there >= 0)
+    retire(c, there);
+  return there >= 0;
+}
+
 void step_mount(struct init *c) {
   const char *path = text(c, 5);
   uint64_t flags = number(c, 6);
@@ -175,9 +183,10 @@ void step_mount(struct init *c) {
   if (tree < 0)
     return;
   map_ids(c, tree, descriptor(c, 7));
+  bool own = keeps_own(c, path);
   int onto = destination(c, path, false);
   if (flags & PLAN_MOUNT_COPY_UP) {
-    copy_up(c, onto, tree, flags & PLAN_MOUNT_COPY_OWN, path);
+    copy_up(c, onto, tree, own, path);
     set_attributes(c, tree, number(c, 3) & MOUNT_ATTR_RDONLY, 0, false, path);
   }
   attach(c, tree, onto, path);

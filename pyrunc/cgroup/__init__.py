@@ -178,8 +178,7 @@ def _systemd(
         )
     from pyrunc.cgroup import systemd
 
-    # Root of a user namespace that root of the machine entered has a systemd of its own, or none.
-    user = user and (posix.geteuid() != 0 or posix.environ.get(b"USER", b"root") != b"root")
+    user = user and (posix.geteuid() != 0 or not systemd.is_ours())
     cgroup = systemd.plan(cgroups_path, id, found.mounts[0][1], user)
     cgroup.annotations = annotations
     return cgroup

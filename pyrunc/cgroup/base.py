@@ -97,6 +97,9 @@ class Cgroup:
     def adopt(self, pid: int) -> None:
         """Make the cgroup with this process in it, and set its limits; after ``create``."""
 
+    def attach(self, pid: int, below: dict[str, str], init: int) -> None:
+        """For `exec`, after ``clone_fd`` with the same arguments: put the process in if it isn't yet."""
+
     def delegate(self, owner: int) -> None:
         """Give the cgroup to a user of the host (config-linux.md, Cgroup ownership). v2 only."""
 

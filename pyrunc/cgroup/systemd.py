@@ -11,7 +11,7 @@ import time
 
 from pyrunc.cgroup import files, unit_properties
 from pyrunc.cgroup.dbus import Connection, Refusal
-from pyrunc.cgroup.v2 import UnifiedCgroup, own_path
+from pyrunc.cgroup.v2 import UnifiedCgroup, enable_controllers, own_path
 from pyrunc.errors import Error
 
 TYPE_CHECKING = False
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _PATH = "/org/freedesktop/systemd1"
 _INTERFACE = "org.freedesktop.systemd1.Manager"
 _SYSTEM = (("/run/systemd/private", False), ("/run/dbus/system_bus_socket", True))
+_RUNNING = "/run/systemd/system"  # sd_booted(3)
+# Properties that came later than others, and the files do as well: dropped where systemd doesn't know them.
+_NEWER = ("AllowedCPUs", "AllowedMemoryNodes", "CPUQuotaPeriodUSec", "OOMPolicy", "CollectMode")
+# What Delegate=yes gives to a scope. Of the kernel's other controllers systemd knows nothing.
+_DELEGATED = ("cpu", "cpuset", "io", "memory", "pids")
+_OTHERS = (("hugepageLimits", "hugetlb"), ("rdma", "rdma"))
+_W_OK = 2
 _TRIES = 5
 _PATIENCE = 2.0  # seconds that systemd gets to see that a scope is empty
 
@@ -67,11 +74,38 @@ class SystemdCgroup(UnifiedCgroup):
         return True
 
     def clone_fd(self, below: dict[str, str] | None = None, init: int = 0) -> int:
-        return super().clone_fd(below, init) if init else -1
+        return super().clone_fd(below, init) if init and not self._out_of_reach() else -1
+
+    def attach(self, pid: int, below: dict[str, str], init: int) -> None:
+        """A user can't move a process out of his login session: his manager can."""
+        if not self._out_of_reach():
+            return
+        entrance = self._entrance_of(below, init).removeprefix(self.directory)
+        manager = connect(self.user)
+        try:
+            self._call(manager, "AttachProcessesToUnit", "ssau", [self.unit, entrance, [pid]])
+        except Refusal as refusal:
+            raise _refused(self.unit, refusal) from None
+        finally:
+            manager.close()
+
+    def _out_of_reach(self) -> bool:
+        """Whether the nearest cgroup that is above ours and this one isn't ours to write."""
+        if not self.user:
+            return False
+        common = self.mountpoint
+        for mine, theirs in zip(own_path().split("/"), self.path.split("/"), strict=False):
+            if mine != theirs:
+                break
+            common += "/" + mine if mine else ""
+        return not posix.access(common + "/cgroup.procs", _W_OK, effective_ids=True)
 
     def adopt(self, pid: int) -> None:
         """Put init into a new scope, then set what systemd doesn't."""
-        properties = unit_properties.of_scope(self.id, self.slice, pid)
+        if self._is_slice():
+            properties = unit_properties.of_slice(self.id, self.slice)
+        else:
+            properties = unit_properties.of_scope(self.id, self.slice, pid)
         properties += unit_properties.of_resources(self.resources, self.user)
         properties += unit_properties.of_annotations(self.annotations)
         manager = connect(self.user)
@@ -79,29 +113,38 @@ class SystemdCgroup(UnifiedCgroup):
             self._start(manager, properties)
         finally:
             manager.close()
+        if self._is_slice():
+            files.put(self.directory + "/cgroup.procs", str(pid), "linux.cgroupsPath")
         real = own_path(f"/proc/{pid}/cgroup")
         if real != self.path:
             raise _failure(
                 f"systemd has put the container into {real or '/'} instead of {self.path}", self.unit
             )
+        self._enable_others()
         self._apply_devices_only_as_root(self.resources, update=False)
+
+    def _is_slice(self) -> bool:
+        return self.unit.endswith(".slice")
+
+    def _enable_others(self) -> None:
+        """Controllers that systemd doesn't know, for the limits that need them."""
+        asked = {key.partition(".")[0] for key in self.resources.get("unified") or {}}
+        asked |= {name for key, name in _OTHERS if self.resources.get(key)}
+        asked -= {*_DELEGATED, "cgroup"}
+        directory = self.mountpoint
+        for part in self.path[1:].split("/") if asked else ():
+            enable_controllers(directory, asked)
+            directory += "/" + part
 
     def _start(self, manager: Connection, properties: list[Any]) -> None:
         for attempt in range(_TRIES):
             try:
-                job = self._call(
-                    manager,
-                    "StartTransientUnit",
-                    "ssa(sv)a(sa(sv))",
-                    [
-                        self.unit,
-                        "fail",
-                        properties,
-                        [],
-                    ],
-                )[0]
+                unit = [self.unit, "fail", properties, []]
+                job = self._call(manager, "StartTransientUnit", "ssa(sv)a(sa(sv))", unit)[0]
                 break
             except Refusal as refusal:
+                if drop_unknown(properties, refusal):
+                    continue
                 # The unit of an earlier container of that name: failed, or gone in a moment.
                 if not refusal.name.endswith(".UnitExists") or attempt == _TRIES - 1:
                     raise _refused(self.unit, refusal) from None
@@ -137,19 +180,29 @@ class SystemdCgroup(UnifiedCgroup):
         if properties:
             manager = connect(self.user)
             try:
-                self._call(manager, "SetUnitProperties", "sba(sv)", [self.unit, True, properties])
+                self._set(manager, properties)
             except Refusal as refusal:
                 raise _refused(self.unit, refusal) from None
             finally:
                 manager.close()
         self._apply_devices_only_as_root(resources, update=True)
 
+    def _set(self, manager: Connection, properties: list[Any]) -> None:
+        while True:
+            try:
+                self._call(manager, "SetUnitProperties", "sba(sv)", [self.unit, True, properties])
+            except Refusal as refusal:
+                if not drop_unknown(properties, refusal):
+                    raise
+            else:
+                return
+
     def remove(self) -> None:
         """systemd takes an empty scope away by itself, a moment after its last process has ended.
 
         It must be left to it: without the directory it would never see that end, and keep the unit.
         """
-        if self._vanishes(_PATIENCE):
+        if not self._is_slice() and self._vanishes(_PATIENCE):
             return
         try:
             manager = connect(self.user)
@@ -178,7 +231,8 @@ def plan(cgroups_path: str | None, id: str, mountpoint: str, user: bool) -> Syst
     """The scope that linux.cgroupsPath ("SLICE:PREFIX:NAME") names; nothing is made yet."""
     slice, unit = names(cgroups_path, id, user)
     base = _manager_path(user)
-    path = f"{base}{expand(slice)}/{unit}"
+    # The name of a slice tells where it lies.
+    path = base + (expand(unit) if unit.endswith(".slice") else f"{expand(slice)}/{unit}")
     return SystemdCgroup(path, mountpoint, mountpoint + path, unit, slice, user, id)
 
 
@@ -215,6 +269,14 @@ def expand(slice: str) -> str:
             hint="names of slices are like a.slice and a-b.slice: systemd.slice(5)",
         )
     return "".join(f"/{'-'.join(parts[: count + 1])}.slice" for count in range(len(parts)))
+
+
+def is_ours() -> bool:
+    """For root of a user namespace: whether the system's manager is of that root, as the kernel shows it."""
+    try:
+        return posix.stat(_RUNNING).st_uid == 0
+    except OSError:
+        return False
 
 
 def connect(user: bool) -> Connection:
@@ -274,6 +336,17 @@ def _manager_path(user: bool) -> str:
     finally:
         manager.close()
     return str(answer[0])
+
+
+def drop_unknown(properties: list[Any], refusal: Refusal) -> bool:
+    """Take the property out that an older systemd doesn't know, if the container can do without it."""
+    if not refusal.name.endswith(".PropertyReadOnly"):
+        return False
+    words = refusal.text.replace(",", " ").split()
+    unknown = [each for each in properties if each[0] in _NEWER and each[0] in words]
+    for each in unknown:
+        properties.remove(each)
+    return bool(unknown)
 
 
 def _failure(message: str, unit: str, hint: str = "") -> Error:

@@ -19,6 +19,10 @@ INFINITY = 0xFFFFFFFFFFFFFFFF
 _SECOND = 1_000_000
 PREFIX = "org.systemd.property."
 
+_ACCOUNTING: list[Property] = [
+    (name, ("b", True)) for name in ("MemoryAccounting", "CPUAccounting", "IOAccounting", "TasksAccounting")
+]
+
 
 def of_scope(id: str, slice: str, pid: int) -> list[Property]:
     """What every scope has. CollectMode: one that failed leaves no trace either."""
@@ -30,9 +34,12 @@ def of_scope(id: str, slice: str, pid: int) -> list[Property]:
         ("DefaultDependencies", ("b", False)),
         ("CollectMode", ("s", "inactive-or-failed")),
     ]
-    for name in ("MemoryAccounting", "CPUAccounting", "IOAccounting", "TasksAccounting"):
-        found.append((name, ("b", True)))
-    return found
+    return found + _ACCOUNTING
+
+
+def of_slice(id: str, slice: str) -> list[Property]:
+    """A container may be a whole slice, too; where that lies is told by its name."""
+    return [("Description", ("s", f"pyrunc container {id}")), ("Wants", ("as", [slice])), *_ACCOUNTING]
 
 
 def of_resources(resources: Resources, user: bool) -> list[Property]:
@@ -44,6 +51,7 @@ def of_resources(resources: Resources, user: bool) -> list[Property]:
     if pids is not None:
         # systemd takes TasksMax=0 for an error; the file gets the 0.
         found.append(("TasksMax", ("t", INFINITY if pids < 0 else max(pids, 1))))
+    _block_io(found, resources.get("blockIO") or {})
     _unified(found, resources.get("unified") or {})
     if resources.get("devices") and not user:
         found += of_devices(resources["devices"])
@@ -75,13 +83,44 @@ def _cpu(found: list[Property], cpu: Resources) -> None:
             found.append((name, ("ay", bit_mask(cpu[key]))))
 
 
+_THROTTLES = (
+    ("throttleReadBpsDevice", "IOReadBandwidthMax"),
+    ("throttleWriteBpsDevice", "IOWriteBandwidthMax"),
+    ("throttleReadIOPSDevice", "IOReadIOPSMax"),
+    ("throttleWriteIOPSDevice", "IOWriteIOPSMax"),
+)
+
+
+def _block_io(found: list[Property], block: Resources) -> None:
+    if block.get("weight"):
+        found.append(("IOWeight", ("t", _io_weight(block["weight"]))))
+    weights = [each for each in block.get("weightDevice") or [] if each.get("weight")]
+    if weights:
+        listed = [(_node(each), _io_weight(each["weight"])) for each in weights]
+        found.append(("IODeviceWeight", ("a(st)", listed)))
+    for key, name in _THROTTLES:
+        if block.get(key):
+            listed = [(_node(each), each["rate"] or INFINITY) for each in block[key]]
+            found.append((name, ("a(st)", listed)))
+
+
+def _io_weight(weight: int) -> int:
+    """What systemd makes ``weight`` in io.bfq.weight of: up to 100 as it is, above 9900 parts of 900."""
+    return weight if weight <= 100 else 100 + (weight - 100) * 11
+
+
+def _node(device: Resources) -> str:
+    return f"/dev/block/{device['major']}:{device['minor']}"
+
+
 def _quota(found: list[Property], quota: int, period: int) -> None:
     if period:
         found.append(("CPUQuotaPeriodUSec", ("t", period)))
     if quota:
         # systemd counts in steps of 10 ms for each second: up, or the container would get less.
         share = -(-quota * _SECOND // (period or 100_000))
-        found.append(("CPUQuotaPerSecUSec", ("t", INFINITY if quota < 0 else -(-share // 10_000) * 10_000)))
+        share = INFINITY if quota < 0 else min(-(-share // 10_000) * 10_000, INFINITY)
+        found.append(("CPUQuotaPerSecUSec", ("t", share)))
 
 
 def bit_mask(text: str) -> list[int]:
@@ -102,6 +141,7 @@ def bit_mask(text: str) -> list[int]:
     return list(mask.to_bytes((mask.bit_length() + 7) // 8, "little"))
 
 
+_POWERS = ("K", "M", "G", "T", "P", "E")
 _UNIFIED_BYTES = {
     "memory.high": "MemoryHigh",
     "memory.low": "MemoryLow",
@@ -113,12 +153,25 @@ _UNIFIED_BYTES = {
 }
 
 
+def _amount(word: str) -> int:
+    """A number as the kernel reads it (memparse: 64M), INFINITY for max; -1 for what is none."""
+    if word == "max":
+        return INFINITY
+    digits, power = word, 0
+    if word[-1:].upper() in _POWERS:
+        digits, power = word[:-1], _POWERS.index(word[-1:].upper()) + 1
+    if not digits.isascii() or not digits.isdigit():
+        return -1
+    return min(int(digits) << 10 * power, INFINITY)
+
+
 def _unified(found: list[Property], unified: dict[str, str]) -> None:
     """What systemd would else undo at its next look. Unreadable values are told when they are written."""
     for key, value in unified.items():
         word = value.strip()
-        if key in _UNIFIED_BYTES and (word == "max" or word.isdigit()):
-            found.append((_UNIFIED_BYTES[key], ("t", INFINITY if word == "max" else int(word))))
+        amount = _amount(word) if key in _UNIFIED_BYTES else -1
+        if amount >= 0:
+            found.append((_UNIFIED_BYTES[key], ("t", amount)))
         elif key == "cpu.max":
             quota, _, period = word.partition(" ")
             if (quota == "max" or quota.isdigit()) and (not period or period.isdigit()):

@@ -11,6 +11,7 @@ from pyrunc.state_directory import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
     from pyrunc.cgroup.base import Record, Resources
@@ -100,15 +101,19 @@ class UnifiedCgroup(base.Cgroup):
         return directory
 
     def clone_fd(self, below: dict[str, str] | None = None, init: int = 0) -> int:
-        directory = self._entrance(below)
-        if init and not below and files.get(directory + "/cgroup.subtree_control").strip():
-            # The container gave its controllers to cgroups of its own, and moved into one of them:
-            # "no internal processes" closes this one.
-            directory = self.mountpoint + own_path(f"/proc/{init}/cgroup")
+        directory = self._entrance_of(below, init)
         try:
             return posix.open(directory, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
         except OSError as e:
             raise base.cannot_join(directory + "/", e.errno or 0) from None
+
+    def _entrance_of(self, below: dict[str, str] | None, init: int) -> str:
+        directory = self._entrance(below)
+        if init and not below and files.get(directory + "/cgroup.subtree_control").strip():
+            # The container gave its controllers to cgroups of its own, and moved into one of them:
+            # "no internal processes" closes this one.
+            return self.mountpoint + own_path(f"/proc/{init}/cgroup")
+        return directory
 
     def delegate(self, owner: int) -> None:
         try:
@@ -190,8 +195,8 @@ class UnifiedCgroup(base.Cgroup):
         files.remove(self.made_directories())
 
 
-def enable_controllers(directory: str) -> None:
-    """Let the children of ``directory`` use all controllers that it has.
+def enable_controllers(directory: str, only: Collection[str] = ()) -> None:
+    """Let the children of ``directory`` use all controllers that it has, or those of ``only``.
 
     Refusals are let pass here: whether a controller is really needed is known when one of its
     files is missing, and then ``limits_v2`` names it.
@@ -207,7 +212,7 @@ def enable_controllers(directory: str) -> None:
             "linux.cgroupsPath",
             "read",
         ) from None
-    missing = ["+" + name for name in have if name not in on]
+    missing = ["+" + name for name in have if name not in on and (not only or name in only)]
     # Processes of its own close it for most controllers; the others would make it threaded for good.
     if not missing or (directory != files.ROOT and files.pids(directory)):
         return

@@ -69,6 +69,7 @@ class Host:
         "cgroup_joins",
         "cgroup_adopts",
         "unprivileged",
+        "in_user_namespace",
         "seccomp",
         "no_pivot",
         "new_keyring",
@@ -85,6 +86,7 @@ class Host:
         self.cgroup_joins: list[str] = []  # files to write "0" to
         self.cgroup_adopts = False  # the parent puts init into its cgroup
         self.unprivileged = False  # what init may in its user namespace, the parent may not
+        self.in_user_namespace = False  # root here isn't root of the machine
         self.seccomp: Filter | None = None
         self.no_pivot = False
         self.new_keyring = True

@@ -29,7 +29,7 @@ def compile_container(spec: Spec, host: Host) -> Plan:
     names(plan, spec, namespaces)
     old_tree(plan, spec, host, namespaces)
     mounts(plan, spec, host, namespaces)
-    devices(plan, spec, namespaces)
+    devices(plan, spec, namespaces, host)
     if runtime_acts(spec):
         plan.add(opcodes.SYNC, opcodes.STAGE_CREATE_RUNTIME, path="hooks.createRuntime")
     container_hooks(plan, spec, host, "createContainer")

@@ -8,7 +8,7 @@ from pyrunc.vocabulary.namespaces import CLONE_NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrunc.plan import Plan
+    from pyrunc.plan import Host, Plan
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.spec import Object, Spec
 
@@ -37,11 +37,12 @@ def makedev(major: int, minor: int) -> int:
     return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
 
 
-def devices(plan: Plan, spec: Spec, namespaces: Namespaces) -> None:
+def devices(plan: Plan, spec: Spec, namespaces: Namespaces, host: Host) -> None:
     """After the mounts. A /dev that is bound from elsewhere is left as it is, as runc does."""
     if _is_bound(spec, "/dev"):
         return
-    bind = namespaces.has(CLONE_NEWUSER)  # mknod isn't possible in a user namespace
+    # mknod isn't possible in a user namespace, be it the container's or the one that we are in.
+    bind = namespaces.has(CLONE_NEWUSER) or host.in_user_namespace
     wanted = {item.text("path"): item for item in spec.linux.children("devices")}
     for path, major, minor in _DEFAULT:
         if path not in wanted:

@@ -140,6 +140,14 @@ def test_a_tmpfs_begins_with_what_was_there(runtime: Runtime) -> None:
 
 
 @pytest.mark.spec("mount options: tmpcopyup")
+def test_a_copy_of_what_is_not_there_is_a_usual_tmpfs(runtime: Runtime) -> None:
+    """Podman's --tmpfs: anybody may write there."""
+    container = runtime.sh("stat -c %a /fresh")
+    mount(container, "/fresh", "tmpcopyup")
+    assert container.run().ok().lines == ["1777"]
+
+
+@pytest.mark.spec("mount options: tmpcopyup")
 def test_a_copy_can_be_read_only_and_have_a_mode(runtime: Runtime) -> None:
     container = runtime.sh("cat /data/file; stat -c %a /data; echo x > /data/file || echo refused")
     (container.rootfs / "data").mkdir()

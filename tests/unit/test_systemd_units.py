@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pyrunc.cgroup import unit_properties
+from pyrunc.cgroup.dbus import Refusal
 from pyrunc.cgroup.gvariant import parse
-from pyrunc.cgroup.systemd import expand, names
+from pyrunc.cgroup.systemd import drop_unknown, expand, names
 from pyrunc.errors import Error
 
 INFINITY = unit_properties.INFINITY
@@ -79,6 +80,29 @@ def properties(resources: dict[str, Any], user: bool = False) -> dict[str, Any]:
         ),
         ({"unified": {"cpu.max": "5000 10000"}}, {"CPUQuotaPeriodUSec": 10000, "CPUQuotaPerSecUSec": 500000}),
         ({"unified": {"memory.low": "nonsense", "io.weight": "5"}}, {}),
+        (
+            {"unified": {"memory.max": "64M", "memory.high": "99E"}},
+            {"MemoryMax": 64 << 20, "MemoryHigh": INFINITY},
+        ),
+        (
+            {"cpu": {"quota": 2**63 - 1, "period": 1000}},
+            {"CPUQuotaPeriodUSec": 1000, "CPUQuotaPerSecUSec": INFINITY},
+        ),
+        ({"blockIO": {"weight": 500}}, {"IOWeight": 4500}),
+        (
+            {
+                "blockIO": {
+                    "weightDevice": [{"major": 8, "minor": 0, "weight": 50}],
+                    "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1000}],
+                    "throttleWriteIOPSDevice": [{"major": 8, "minor": 16, "rate": 0}],
+                }
+            },
+            {
+                "IODeviceWeight": [("/dev/block/8:0", 50)],
+                "IOReadBandwidthMax": [("/dev/block/8:0", 1000)],
+                "IOWriteIOPSMax": [("/dev/block/8:16", INFINITY)],
+            },
+        ),
     ],
 )
 def test_limit_as_property(resources: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -138,3 +162,13 @@ def test_a_broken_annotation_is_named() -> None:
     with pytest.raises(Error) as error:
         unit_properties.of_annotations({"org.systemd.property.TimeoutStopSec": "soon"})
     assert error.value.path == 'annotations["org.systemd.property.TimeoutStopSec"]'
+
+
+def test_an_older_systemd_does_without_what_it_does_not_know() -> None:
+    """Only properties that the cgroup's files do as well are left out, and nothing of the user's own."""
+    asked = [("OOMPolicy", ("s", "kill")), ("Slice", ("s", "a.slice"))]
+    name = "org.freedesktop.DBus.Error.PropertyReadOnly"
+    assert drop_unknown(asked, Refusal(name, "Cannot set property OOMPolicy, or unknown property."))
+    assert [each[0] for each in asked] == ["Slice"]
+    assert not drop_unknown(asked, Refusal(name, "Cannot set property Slice, or unknown property."))
+    assert not drop_unknown(asked, Refusal("org.freedesktop.systemd1.UnitExists", "OOMPolicy"))
