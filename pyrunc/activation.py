@@ -15,6 +15,7 @@ import select
 import time
 
 from pyrunc.processes import open_pidfd
+from pyrunc.spec import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ def from_environment() -> dict[str, Any]:
     """What the caller has for the container, in JSON's types: it goes into the record."""
     environment = posix.environ
     found: dict[str, Any] = {}
-    count = environment.get(b"LISTEN_FDS", b"")
+    count = decimal(environment.get(b"LISTEN_FDS", b"").decode("ascii", "replace"))
     for_us = environment.get(b"LISTEN_PID", b"") in (b"", str(posix.getpid()).encode())
-    if for_us and count.isdigit() and int(count) > 0:
-        found["listen"] = int(count)
+    if for_us and count:
+        found["listen"] = count
         found["names"] = environment.get(b"LISTEN_FDNAMES", b"").decode("utf-8", "replace")
     manager = environment.get(b"NOTIFY_SOCKET", b"")
     if manager[:1] in (b"/", b"@"):

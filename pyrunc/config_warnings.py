@@ -85,7 +85,3 @@ def _process(process: dict[str, Any], where: Where) -> Iterator[Found]:
                 yield (*where, "capabilities", kind, index), message, nearest(name, CAPABILITIES)
     if process.get("consoleSize") and process.get("terminal") is not True:
         yield (*where, "consoleSize"), "is ignored, because terminal is not true", ""
-    env = process.get("env")
-    for index, entry in enumerate(env if isinstance(env, list) else []):
-        if isinstance(entry, str) and "=" not in entry:
-            yield (*where, "env", index), f'"{entry}" has no "=", and is not of the form NAME=VALUE', ""

@@ -137,7 +137,7 @@ def _activation(root: str, id: str, spec: Spec) -> dict[str, Any]:
 class Creation:
     """One create, from the state directory on: what is begun is undone when it fails."""
 
-    __slots__ = ("state", "spec", "plan", "cgroup", "options", "init", "resctrl", "devices")
+    __slots__ = ("state", "spec", "plan", "cgroup", "options", "init", "resctrl", "devices", "pid_file")
 
     def __init__(self, state: State, spec: Spec, plan: Plan, cgroup: Cgroup, options: Options) -> None:
         self.state = state
@@ -148,6 +148,7 @@ class Creation:
         self.init: Init | None = None
         self.resctrl = resctrl_of(spec, state.id)
         self.devices: Moved | None = None
+        self.pid_file = ""  # what was written; until then a file of that name is none of ours
 
     def go(self, console: int, direct: bool) -> Created:
         try:
@@ -177,6 +178,7 @@ class Creation:
                 self.state.save()
             if self.options.pid_file:
                 write_pid_file(self.options.pid_file, init.pid)
+                self.pid_file = self.options.pid_file
             if receiver := self._pidfd_receiver():
                 send_pidfd(receiver, init.pidfd, b"standard")
             if not direct:
@@ -307,8 +309,8 @@ class Creation:
         if self.init:
             self.init.end()
             self.init.close()
-        if self.options.pid_file:
-            _unlink(self.options.pid_file)
+        if self.pid_file:
+            _unlink(self.pid_file)
         try:
             destroy(self.state, self.spec)
         except (Error, OSError) as error:

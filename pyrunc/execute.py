@@ -14,7 +14,7 @@ from pyrunc.launch import Init, follow, open_requests, spawn
 from pyrunc.lifecycle import cgroup_of, status_of
 from pyrunc.plan import Host
 from pyrunc.plan.exec import compile_exec
-from pyrunc.spec import Object, Refused, Spec, drop_null, parse_json
+from pyrunc.spec import ID_MAX, Object, Refused, Spec, decimal, drop_null, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -244,9 +244,9 @@ def _override(
         data["cwd"] = cwd
     owner = dict(data.get("user") or {})
     if user:
-        uid, _, gid = user.partition(":")
+        uid, colon, gid = user.partition(":")
         owner["uid"] = _id(uid)
-        owner["gid"] = _id(gid) if gid else 0
+        owner["gid"] = _id(gid) if colon else 0
     if additional_gids:
         owner["additionalGids"] = (owner.get("additionalGids") or []) + additional_gids
     data["user"] = owner
@@ -258,7 +258,8 @@ def _override(
 
 
 def _id(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > 0xFFFFFFFE:
+    number = decimal(text, ID_MAX)
+    if number is None:
         raise Error(
             f"{text!r} is not a user or group id",
             code="user-invalid",
@@ -266,7 +267,7 @@ def _id(text: str) -> int:
             subject=text,
             hint="ids are numbers: --user UID[:GID]",
         )
-    return int(text)
+    return number
 
 
 def _no_stage(stage: int) -> None:

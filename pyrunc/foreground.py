@@ -115,7 +115,7 @@ class Foreground:
 
 def receive_master(socket: _socket.socket) -> int:
     """The terminal's master that init has sent."""
-    _, ancillary, _, _ = socket.recvmsg(256, _socket.CMSG_SPACE(4))
+    _, ancillary, _, _ = socket.recvmsg(256, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
     for _, kind, value in ancillary:
         if kind == _socket.SCM_RIGHTS:
             fd: int = _struct.unpack("i", value[:4])[0]

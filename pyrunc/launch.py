@@ -24,6 +24,7 @@ from pyrunc.plan import (
     FD_CONSOLE,
     FD_ID_MAPS,
     FD_INIT,
+    FD_INIT_ROOT,
     FD_NAMESPACE,
     FD_TREE_RECURSIVE,
     opcodes,
@@ -204,7 +205,7 @@ def await_exec(socket: _socket.socket, plan: Plan, pid: int, listener: Callable[
 def receive(socket: _socket.socket) -> Message | None:
     """The next message; None at the end."""
     try:
-        data, ancillary, _, _ = socket.recvmsg(4096, _socket.CMSG_SPACE(4))
+        data, ancillary, _, _ = socket.recvmsg(4096, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
     if len(data) < _MESSAGE.size:
@@ -242,6 +243,8 @@ def open_requests(plan: Plan, console: int = -1, init_pidfd: int = -1) -> Opened
                     fd = _namespace(request)
                 elif request.kind == FD_ID_MAPS:
                     fd = _id_maps(request)
+                elif request.kind == FD_INIT_ROOT:
+                    fd = _root_of(init_pidfd)
                 else:
                     fd = _tree(request)
                 opened.fds.append(fd)
@@ -379,6 +382,23 @@ def _cgroup_file(request: FdRequest) -> int:
         raise cannot_join(request.value, error.errno or 0) from None
 
 
+def _root_of(pidfd: int) -> int:
+    """The root directory of the container's process. As that lives afterwards, its pid was no other's."""
+    info = read_file(f"/proc/self/fdinfo/{pidfd}").partition(b"\nPid:\t")[2]
+    try:
+        root = posix.open(b"/proc/%d/root" % int(info.split()[0]), posix.O_PATH | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        raise _not_running() from None
+    if not send(pidfd, 0):
+        posix.close(root)
+        raise _not_running()
+    return root
+
+
+def _not_running() -> Error:
+    return Error("container not running", code="not-running")
+
+
 def _namespace(request: FdRequest) -> int:
     import fcntl
 
@@ -403,12 +423,31 @@ def _namespace(request: FdRequest) -> int:
             subject=request.value,
             hint="correct type or path; in /proc/PID/ns the file net is of type network, mnt of type mount",
         )
+    if request.written and _is_own(fd, request.nstype):
+        posix.close(fd)
+        raise Error(
+            f"{request.written} would be set for the host: {request.value} is the runtime's own namespace",
+            code="namespace-path",
+            step="setns",
+            path=request.path,
+            subject=request.value,
+            hint="take the parameter out of linux.sysctl, or give the container a namespace of its own",
+        )
     return fd
+
+
+def _is_own(fd: int, nstype: int) -> bool:
+    from pyrunc.vocabulary.namespaces import NAMESPACE_FILES, NAMESPACES
+
+    file = next(NAMESPACE_FILES[kind] for kind, flag in NAMESPACES.items() if flag == nstype)
+    own = posix.stat(f"/proc/self/ns/{file}")
+    given = posix.fstat(fd)
+    return (own.st_dev, own.st_ino) == (given.st_dev, given.st_ino)
 
 
 def follow(pid: int, start_time: int) -> int:
     """A pidfd of the container's process, or the error that it is gone."""
     fd = open_pidfd(pid, start_time)
     if fd < 0:
-        raise Error("container not running", code="not-running")
+        raise _not_running()
     return fd

@@ -103,6 +103,7 @@ class Restoration(Creation):
             self.state.save()
             if self.options.pid_file:
                 write_pid_file(self.options.pid_file, pid)
+                self.pid_file = self.options.pid_file
             return pid, pidfd
         except BaseException:
             self._undo()

@@ -7,6 +7,9 @@ of the wrong type is the schema's business: here it counts as absent. Every rule
 from __future__ import annotations
 
 from pyrunc.plan.security import is_of_ipc
+from pyrunc.spec import decimal
+from pyrunc.vocabulary.hooks import HOOKS
+from pyrunc.vocabulary.mount_options import KNOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     Where = tuple[str | int, ...]
     Found = tuple[Where, str, str]
 
+_CPUS = 8192  # the largest mask of processors that sched_setaffinity(2) is given
 _NODES = 1024  # the largest mask of memory nodes that set_mempolicy(2) is given
 # The part of the configuration that is read; all else may hold anything.
 READ = ("root", "hostname", "domainname", "mounts", "process", "hooks", "annotations", "linux")
@@ -50,6 +54,8 @@ def config(document: dict[str, Any]) -> Iterator[Found]:
         yield ("annotations", ""), "the name must not be empty", ""
     if "process" in document:
         yield from _process(_object(document, "process"), ("process",))
+    if "hooks" in document:
+        yield from _hooks(_object(document, "hooks"))
     yield from _mounts(document, spaces)
     yield from _namespaces(linux)
     yield from _mappings(linux, spaces)
@@ -89,6 +95,10 @@ def text(value: Any, where: Where) -> Iterator[Found]:
 def _process(entry: dict[str, Any], where: Where) -> Iterator[Found]:
     if entry and "args" not in entry:
         yield (*where, "args"), "is required", ""
+    yield from _environment(entry, where)
+    for name, processors in _object(entry, "execCPUAffinity").items():
+        if not _is_number_list(processors, _CPUS):
+            yield (*where, "execCPUAffinity", name), f"must be ascending numbers below {_CPUS}", ""
     seen: set[str] = set()
     for index, limit in _items(entry, "rlimits"):
         here = (*where, "rlimits", index)
@@ -101,6 +111,20 @@ def _process(entry: dict[str, Any], where: Where) -> Iterator[Found]:
             yield (*here, "soft"), f"soft limit {soft} is above the hard limit {hard}", ""
 
 
+def _environment(entry: dict[str, Any], where: Where) -> Iterator[Found]:
+    """environ of POSIX: each entry is NAME=VALUE."""
+    variables = entry.get("env")
+    for index, variable in enumerate(variables if type(variables) is list else ()):
+        if type(variable) is str and variable.find("=") < 1:
+            yield (*where, "env", index), "must have the form NAME=VALUE", ""
+
+
+def _hooks(hooks: dict[str, Any]) -> Iterator[Found]:
+    for kind in HOOKS:
+        for index, hook in _items(hooks, kind):
+            yield from _environment(hook, ("hooks", kind, index))
+
+
 def _mounts(document: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]:
     for index, mount in _items(document, "mounts"):
         where: Where = ("mounts", index)
@@ -110,6 +134,11 @@ def _mounts(document: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]
         if "bind" in options or "rbind" in options:
             if not mount.get("source"):
                 yield (*where, "source"), "is required for a bind mount", ""
+            for position, option in enumerate(options):
+                # The kernel takes none for the file system here: `RO` would be as good as nothing.
+                if type(option) is str and option and option not in KNOWN:
+                    message = f"{option!r} is no option of a bind mount"
+                    yield (*where, "options", position), message, ""
         elif not mount.get("type"):
             hint = "name the file system, or add the option bind or rbind"
             yield (*where, "type"), "is required", hint
@@ -172,7 +201,7 @@ def _linux(linux: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]:
         yield ("linux", "memoryPolicy", "nodes"), f"{mode} takes no nodes", ""
     if mode in ("MPOL_BIND", "MPOL_INTERLEAVE") and not policy.get("nodes"):
         yield ("linux", "memoryPolicy", "nodes"), f"{mode} needs at least one node", ""
-    if not _is_node_list(policy.get("nodes")):
+    if not _is_number_list(policy.get("nodes"), _NODES):
         yield ("linux", "memoryPolicy", "nodes"), f"must be ascending numbers below {_NODES}", ""
     if spaces.get("mount") != "":
         for name in ("maskedPaths", "readonlyPaths"):
@@ -183,12 +212,14 @@ def _linux(linux: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]:
         yield ("linux", "intelRdt", "closID"), "must be the name of one directory", ""
 
 
-def _is_node_list(nodes: Any) -> bool:
-    """True also for what the schema refuses anyway."""
-    for part in nodes.replace(" ", "").split(",") if type(nodes) is str else ():
+def _is_number_list(text: Any, limit: int) -> bool:
+    """Whether the ranges of a list such as 0-3,7 ascend below ``limit``. True for what the schema refuses."""
+    for part in text.replace(" ", "").split(",") if type(text) is str else ():
         first, _, last = part.partition("-")
-        if first.isdigit() and (last or first).isdigit() and not int(first) <= int(last or first) < _NODES:
-            return False
+        if first.isdigit() and (last or first).isdigit():
+            low, high = decimal(first, limit - 1), decimal(last or first, limit - 1)
+            if low is None or high is None or low > high:
+                return False
     return True
 
 

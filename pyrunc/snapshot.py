@@ -46,6 +46,7 @@ def make() -> str:
     fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
     try:
         _take(fd, path)
+        posix.fsync(fd)  # after a crash of the machine it would have holes, and be mapped all the same
         posix.rename(temporary, path)
     except BaseException:
         _remove(temporary)

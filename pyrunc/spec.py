@@ -17,7 +17,20 @@ U32 = 0xFFFFFFFF
 ID_MAX = U32 - 1  # for system calls, the last user or group id is "no change"
 I64 = 0x7FFFFFFFFFFFFFFF
 U64 = 0xFFFFFFFFFFFFFFFF
+_DIGITS = 20  # of the largest number of 64 bits
 MAX_SIZE = 4 << 20  # bytes of a config.json: more is a mistake, or an attack
+
+
+def decimal(text: str, high: int = U64) -> int | None:
+    """The number that ASCII digits say; None for all else, and for one above ``high``.
+
+    int() takes other digits, signs, spaces and underscores, and raises for a text of thousands of digits.
+    """
+    if not (text.isascii() and text.isdigit()):
+        return None
+    digits = text.lstrip("0")[: _DIGITS + 1]
+    number = int(digits or "0")
+    return number if number <= high and len(digits) <= _DIGITS else None
 
 
 class Refused(Exception):
@@ -210,4 +223,5 @@ class Spec(Object):
     def at_least(self, minor: int) -> bool:
         """Whether the bundle says that it complies with 1.``minor`` or newer."""
         major, its_minor = self.text("ociVersion").split(".")[:2]
-        return major == "1" and int(its_minor) >= minor
+        number = decimal(its_minor)
+        return major == "1" and (number is None or number >= minor)

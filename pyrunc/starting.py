@@ -119,7 +119,7 @@ def _release(state: State, connection: _socket.socket) -> None:
         connection.send(_MESSAGE.pack(_START, 0, 0, 0, trace), _socket.MSG_NOSIGNAL)
         said_exec = False
         while True:
-            data, ancillary, _, _ = connection.recvmsg(4096, _socket.CMSG_SPACE(4))
+            data, ancillary, _, _ = connection.recvmsg(4096, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
             if not data:
                 break
             kind = _MESSAGE.unpack_from(data)[0]

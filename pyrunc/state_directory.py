@@ -27,6 +27,8 @@ _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 _NAME_MAX = 255
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 # No link is followed, no fifo waited for.
+_OTHERS_WRITE = 0o022
+_LARGEST = 1 << 25  # bytes of a record: a configuration's annotations are the most of it
 _RECORD = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 _FILES = ("state.json", "config.json", "start.sock")
 
@@ -77,8 +79,8 @@ class State:
             posix.close(fd)
 
     def read(self, name: str) -> bytes:
-        """The content of a file of the state; raises OSError."""
-        return read_file(name, self.fd, flags=_RECORD)
+        """The content of a file of the state, cut where none is as long; raises OSError."""
+        return read_file(name, self.fd, limit=_LARGEST, flags=_RECORD)
 
     def remove(self) -> None:
         """Remove the directory with all that is in it: nothing but files of pyrunc's own."""
@@ -163,12 +165,12 @@ def make(root: str, id: str) -> State:
         raise _failed("opening the state directory", f"{root}/{id}", error) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        gone = not posix.fstat(fd).st_nlink
+        status = posix.fstat(fd)
     except OSError as error:
         posix.close(fd)
         _remove_empty(f"{root}/{id}")
         raise _failed("locking the state directory", f"{root}/{id}", error) from None
-    if gone:
+    if not status.st_nlink:
         # Before we had the lock, `delete --force` or `gc` took it for what a killed create had left.
         posix.close(fd)
         return make(root, id)
@@ -186,9 +188,13 @@ def load(root: str, id: str, lock: bool = False, damaged: bool = False) -> State
         raise _failed("opening the state", f"{root}/{id}", error) from None
     if lock:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        if not posix.fstat(fd).st_nlink:  # deleted while we waited
-            posix.close(fd)
-            raise _missing(id)
+    status = posix.fstat(fd)
+    if lock and not status.st_nlink:  # deleted while we waited
+        posix.close(fd)
+        raise _missing(id)
+    if not _is_ours(status):
+        posix.close(fd)
+        raise _foreign(f"{root}/{id}", status)
     state = State(root, id, fd, {})
     try:
         state.reload()
@@ -208,8 +214,11 @@ def glance(root: str, id: str) -> tuple[State, int]:
     try:
         fd = posix.open(f"{root}/{id}/state.json", _RECORD)
         try:
-            owner = posix.fstat(fd).st_uid
-            return State(root, id, -1, _checked(parse_json(read_open(fd).decode()))), owner
+            status = posix.fstat(fd)
+            if not _is_ours(status):
+                raise Refused("", "somebody else's")
+            record = _checked(parse_json(read_open(fd, _LARGEST).decode()))
+            return State(root, id, -1, record), status.st_uid
         finally:
             posix.close(fd)
     except (OSError, Refused, UnicodeDecodeError):
@@ -217,6 +226,11 @@ def glance(root: str, id: str) -> tuple[State, int]:
         owner = posix.fstat(state.fd).st_uid
         state.close()
         return state, owner
+
+
+def _is_ours(status: posix.stat_result) -> bool:
+    """Whether only we can have written it. A record says what to kill, to unmount and to remove."""
+    return status.st_uid == posix.geteuid() and not status.st_mode & _OTHERS_WRITE
 
 
 # What every record holds: it is written as a whole, or not at all.
@@ -239,9 +253,29 @@ def _checked(record: Any) -> dict[str, Any]:
         raise Refused("pid", "not a pid")
     if any(type(path) is not str for path in record["mounts"]):
         raise Refused("mounts", "not paths")
-    if record["cgroup"].get("version") not in ("v1", "v2"):
-        raise Refused("cgroup", "of an unknown version")
+    if not _is_cgroup(record["cgroup"]):
+        raise Refused("cgroup", "not what a driver records")
     return record
+
+
+def _is_cgroup(record: dict[str, Any]) -> bool:
+    """Whether ``cgroup.restore`` can make a cgroup of it."""
+    names: tuple[str, ...] = ("path", "mountpoint", "made")
+    driver = record.get("driver")
+    if driver == "none":
+        names = ()
+    elif driver == "systemd":
+        names = (*names, "unit", "slice")
+    elif record.get("version") == "v1":
+        places = record.get("places")
+        return type(record.get("path")) is str and type(places) is list and all(map(_is_place, places or [0]))
+    return record.get("version") in ("v1", "v2") and all(type(record.get(name)) is str for name in names)
+
+
+def _is_place(place: Any) -> bool:
+    if type(place) is not list or len(place) != 3 or type(place[0]) is not list or not place[0]:
+        return False
+    return all(type(text) is str for text in (*place[0], *place[1:]))
 
 
 def ids(root: str) -> list[str]:
@@ -267,11 +301,12 @@ def read_file(path: str, dir_fd: int | None = None, limit: int = 1 << 30, flags:
 
 def read_open(fd: int, limit: int = 1 << 30) -> bytes:
     """The rest of an open file, or a little more than ``limit`` bytes of it; raises OSError."""
-    content = piece = posix.read(fd, 65536)
-    while len(piece) == 65536 and len(content) < limit:
+    piece = posix.read(fd, 65536)
+    pieces = [piece]
+    while len(piece) == 65536 and len(pieces) * 65536 <= limit:
         piece = posix.read(fd, 65536)
-        content += piece
-    return content
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def write_file(path: str, text: str) -> None:
@@ -314,6 +349,12 @@ def _ignore_missing(call: Any, name: str, fd: int) -> None:
 def _missing(id: str) -> NotFound:
     hint = "`pyrunc list` shows what there is; another --root has other containers"
     return NotFound("container does not exist", code="not-found", subject=id, hint=hint)
+
+
+def _foreign(path: str, status: posix.stat_result) -> Error:
+    from pyrunc.explain.files import state_foreign
+
+    return state_foreign(path, status.st_uid, status.st_mode)
 
 
 def _failed(step: str, subject: str, error: OSError) -> Error:

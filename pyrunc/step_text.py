@@ -40,6 +40,7 @@ _NAMES: dict[int, tuple[str, ...]] = {
     opcodes.ROOT_PROPAGATION: ("propagation",),
     opcodes.HOOK: ("file", "args", "env", "timeout"),
     opcodes.PIVOT: ("how",),
+    opcodes.CHROOT: ("",),
     opcodes.SYSCTL: ("parameter", "value"),
     opcodes.HOSTNAME: ("name",),
     opcodes.DOMAINNAME: ("name",),

@@ -104,6 +104,7 @@ ALLOWED = {
     "attach_masks": "move_mount",  # onto "/"
     "release_masks": "chdir",  # "/"
     "step_pivot": "chdir chroot move_mount",  # "/" and "."
+    "step_chroot": "chroot",  # "."
     "clone_tree": "open_tree",  # a source of the host's, as the configuration names it
     "step_bind_device": "open_tree",  # the same
     "clone_mask": "open_tree",  # a file of our own tmpfs

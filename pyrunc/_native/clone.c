@@ -297,9 +297,12 @@ static int write_map(int pid, const char *name, const char *map) {
 /* A process has to be in it while the maps are written; it does nothing but wait for its end. */
 int pyrunc_user_namespace(const char *uid_map, const char *gid_map) {
   struct clone_args arguments = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
+  pid_t parent = getpid();
   long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+      _exit(0); /* it died before */
     for (;;)
       syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
   }

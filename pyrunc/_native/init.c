@@ -384,6 +384,7 @@ static void run_step(struct init *c) {
     RUN(ROOT_PROPAGATION, step_root_propagation);
     RUN(HOOK, step_hook);
     RUN(PIVOT, step_pivot);
+    RUN(CHROOT, step_chroot);
     RUN(SYSCTL, step_sysctl);
     RUN(HOSTNAME, step_hostname);
     RUN(DOMAINNAME, step_domainname);

@@ -76,6 +76,7 @@ void step_rootfs(struct init *c);
 void step_root_readonly(struct init *c);
 void step_root_propagation(struct init *c);
 void step_pivot(struct init *c);
+void step_chroot(struct init *c);
 
 /* init_mount.c */
 void attach(struct init *c, int tree, int onto, const char *path);

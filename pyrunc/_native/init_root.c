@@ -45,3 +45,10 @@ void step_pivot(struct init *c) {
   must(c, SYS(chdir, "/"), PLAN_AT_PIVOT, NULL);
   c->pivoted = true;
 }
+
+void step_chroot(struct init *c) {
+  int root = descriptor(c, 0);
+  must(c, SYS(fchdir, root), PLAN_AT_PIVOT, NULL);
+  must(c, SYS(chroot, "."), PLAN_AT_PIVOT, NULL);
+  retire(c, root);
+}

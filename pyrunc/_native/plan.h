@@ -102,6 +102,8 @@ struct plan_step {
   PLAN_STEP(HOOK, "svviss") \
   /* PIVOT_ROOT, PIVOT_MOVE or PIVOT_CHROOT: the rootfs becomes / */ \
   PLAN_STEP(PIVOT, "i") \
+  /* fd of a directory: it becomes / (exec, where the container has no mount namespace of its own) */ \
+  PLAN_STEP(CHROOT, "f") \
   /* path below /proc/sys, value: written through a verified procfs */ \
   PLAN_STEP(SYSCTL, "ss") \
   PLAN_STEP(HOSTNAME, "s") \

@@ -12,6 +12,9 @@ from pyrunc.state_directory import write_file
 ROOT = "/sys/fs/cgroup"
 _READ = posix.O_RDONLY | posix.O_CLOEXEC
 
+# There is no such cgroup: ENOTDIR where a file of a cgroup has the name of one above it.
+_GONE = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
+
 HINTS = {
     errno.ENOENT: "the controller, or this setting of it, is not available on this kernel",
     errno.EACCES: "pyrunc has no right to this cgroup; run as root or have it delegated",
@@ -164,7 +167,7 @@ def pids(directory: str, file: str = "cgroup.procs") -> list[int]:
     try:
         return [int(p) for p in read(f"{directory}/{file}").split()]
     except OSError as e:
-        if e.errno in (errno.ENOENT, errno.ENODEV):
+        if e.errno in _GONE:
             return []
         # A threaded v2 cgroup lists threads only. A signal to a thread's number reaches its process.
         if e.errno == errno.EOPNOTSUPP and file == "cgroup.procs":
@@ -194,8 +197,8 @@ def _rmdir(directory: str) -> int:
     try:
         posix.rmdir(directory)
     except OSError as e:
-        # A path that is too long was never made; its parents were.
-        return 0 if e.errno in (errno.ENOENT, errno.ENAMETOOLONG) else (e.errno or errno.EIO)
+        # A path that is too long, or leads through a file, was never made; its parents were.
+        return 0 if e.errno in (errno.ENAMETOOLONG, *_GONE) else (e.errno or errno.EIO)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import gc
 import posix
 import sys
@@ -21,6 +22,8 @@ _STATELESS = ("snapshot", "explain", "spec", "validate", "plan", "doctor")
 def main(argv: list[str]) -> NoReturn:
     """Runs the command line ``argv`` (without the program's name) and exits."""
     gc.disable()  # The process lives for milliseconds; what it makes dies with it.
+    # Who ignores it never learns how a child ended; and a caller may have left it so.
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     status = 1
     try:
         status = run(argv)

@@ -10,6 +10,8 @@ from pyrunc.cli.json_text import quote
 from pyrunc.errors import ConfigError, Error, Usage
 
 _HINT = "hint: "
+_LONGEST = 1500  # characters of one part of an error
+_TAIL = 300
 
 
 class _Log:
@@ -60,15 +62,35 @@ def write(fd: int, text: str) -> bool:
     return True
 
 
+def shown(text: str) -> str:
+    """Text as a terminal may have it: names come from images and configurations, and could drive it.
+
+    What is not printable becomes an escape, a further line is indented, very much loses its middle.
+    """
+    if not text.isprintable():
+        text = "".join([c if c.isprintable() else "\n  " if c == "\n" else _escape(c) for c in text])
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - _TAIL]} ... {text[-_TAIL:]}"
+    return text
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is no UTF-8
+        return f"\\x{number - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def fact(error: Error) -> str:
     """The first line: message, [ERRNO], (path in config.json)."""
-    text = error.message
+    text = shown(error.message)
     if error.errno:
         symbol = f"[{errno.errorcode.get(error.errno, str(error.errno))}]"
         if symbol not in text:
             text = f"{text} {symbol}"
-    if error.path and error.path not in text:
-        text = f"{text} ({error.path})"
+    path = shown(error.path)
+    if path and path not in text:
+        text = f"{text} ({path})"
     return text
 
 
@@ -77,14 +99,14 @@ def render(error: Error) -> str:
     lines = [fact(error)]
     if isinstance(error, ConfigError):
         for fault in error.faults:
-            place = fault.path or "config.json"
+            place = shown(fault.path or "config.json")
             if fault.line:
                 place = f"{place}:{fault.line}:{fault.column}"
-            lines.append(f"{place} {fault.message}")
+            lines.append(f"{place} {shown(fault.message)}")
             if fault.hint:
-                lines.append(f"  {_HINT}{fault.hint}")
+                lines.append(f"  {_HINT}{shown(fault.hint)}")
     if error.hint:
-        lines.append(_HINT + error.hint)
+        lines.append(_HINT + shown(error.hint))
     if error.code and not isinstance(error, Usage):
         lines.append(f"more: pyrunc explain {error.code}")
     return "\n".join(lines)

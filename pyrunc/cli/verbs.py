@@ -10,6 +10,7 @@ import posix
 from pyrunc.cli import json_text, report
 from pyrunc.cli.main import absolute
 from pyrunc.errors import Error, Usage
+from pyrunc.spec import MAX_SIZE
 from pyrunc.state_directory import check_id
 
 TYPE_CHECKING = False
@@ -145,17 +146,21 @@ def exec_(root: str, parsed: Parsed) -> int:
 
 
 def _read(path: str) -> bytes:
-    """All of a file, of standard input for "-". Raises Error."""
+    """All of a file, of standard input for "-". Raises Error, also where it has no end."""
     parts: list[bytes] = []
+    left = MAX_SIZE
     try:
         fd = posix.dup(0) if path == "-" else posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
         try:
-            while part := posix.read(fd, 65536):
+            while left >= 0 and (part := posix.read(fd, 65536)):
                 parts.append(part)
+                left -= len(part)
         finally:
             posix.close(fd)
     except OSError as error:
         raise report.from_os_error(f"open {path}", error) from error
+    if left < 0:
+        raise Error(f"{path} is longer than {MAX_SIZE} bytes", code="system", subject=path, errno=27)
     return b"".join(parts)
 
 
@@ -230,7 +235,7 @@ def list_(root: str, parsed: Parsed) -> int:
         return _output(json_text.dump(containers or None) + "\n")
     keys = ("id", "pid", "status", "bundle", "created", "owner")
     rows = [[key.upper() for key in keys]]
-    rows += [[str(container.get(key, "")) for key in keys] for container in containers]
+    rows += [[report.shown(str(container.get(key, ""))) for key in keys] for container in containers]
     return _output(_columns(rows))
 
 

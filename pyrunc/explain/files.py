@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import posix
 
 from pyrunc.errors import Error
 from pyrunc.explain.causes import Refusal, cause
@@ -81,6 +82,19 @@ def state_unusable(what: str, path: str, number: int) -> Error:
         code="state",
         refusal=Refusal("mkdir", number, path),
         hint=f"it {reason}: give another --root, before the verb",
+    )
+
+
+def state_foreign(path: str, owner: int, mode: int) -> Error:
+    """The state of a container was made by another user, or can be written by others."""
+    uid = posix.geteuid()
+    whose = f"belongs to user {owner}, not to {uid}" if owner != uid else f"has mode {mode & 0o7777:04o}"
+    return Error(
+        f"the state {path} {whose}: others can have written it",
+        code="state-foreign",
+        step="state",
+        subject=path,
+        hint="a record is obeyed if only its owner can write it: run pyrunc as him, or remove the directory",
     )
 
 

@@ -20,7 +20,7 @@ _U64 = 0xFFFFFFFFFFFFFFFF
 
 # What the parent opens for a descriptor of the plan.
 NO_FD = -1  # PLAN_NO_FD
-FD_TREE, FD_TREE_RECURSIVE, FD_NAMESPACE, FD_CGROUP, FD_CONSOLE, FD_INIT, FD_ID_MAPS = range(7)
+FD_TREE, FD_TREE_RECURSIVE, FD_NAMESPACE, FD_CGROUP, FD_CONSOLE, FD_INIT, FD_ID_MAPS, FD_INIT_ROOT = range(8)
 
 
 class Step:
@@ -45,9 +45,10 @@ class FdRequest:
     """A descriptor that the parent opens before init starts. ``value``: host path.
 
     ``id_maps``: the text of uid_map and gid_map for an id-mapped tree, and whether all below is mapped too.
+    ``written``: a kernel parameter that is set in the namespace, which must not be the runtime's own then.
     """
 
-    __slots__ = ("kind", "value", "path", "nstype", "id_maps")
+    __slots__ = ("kind", "value", "path", "nstype", "id_maps", "written")
 
     def __init__(self, kind: int, value: str, path: str, nstype: int) -> None:
         self.kind = kind
@@ -55,6 +56,7 @@ class FdRequest:
         self.path = path
         self.nstype = nstype
         self.id_maps: tuple[str, str, bool] | None = None
+        self.written = ""
 
 
 class Host:

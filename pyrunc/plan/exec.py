@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pyrunc.plan import FD_INIT, Plan, opcodes
+from pyrunc.plan import FD_INIT, FD_INIT_ROOT, NO_FD, Plan, opcodes
 from pyrunc.plan.namespaces import join_cgroups
 from pyrunc.plan.process import before_start, console, execute, keeps_groups, working_directory
 from pyrunc.plan.scheduling import affinity
-from pyrunc.vocabulary.namespaces import CLONE_NEWUSER, NAMESPACES
+from pyrunc.vocabulary.namespaces import CLONE_NEWNS, CLONE_NEWUSER, NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,10 +21,18 @@ def compile_exec(spec: Spec, process: Object, host: Host) -> Plan:
     join_cgroups(plan, host, by_parent=False)
     affinity(plan, process, "final")
     flags = 0
+    rooted = False
     for item in spec.linux.children("namespaces"):
-        flags |= NAMESPACES.get(item.text("type"), 0)
+        flag = NAMESPACES.get(item.text("type"), 0)
+        flags |= flag
+        rooted = rooted or (flag == CLONE_NEWNS and not item.text("path"))
+    root = NO_FD if rooted else plan.fd(FD_INIT_ROOT)
     if flags:
         plan.add(opcodes.SETNS, plan.fd(FD_INIT), flags, path="linux.namespaces")
+    if not rooted:
+        # Only a mount namespace that was made for the container has its root as /.
+        plan.add(opcodes.CHROOT, root, path="root.path")
+    if flags:
         # A pid namespace takes effect for children only; not being dumpable goes over to the child.
         plan.add(opcodes.FORK)
         plan.forks = True

@@ -122,7 +122,8 @@ def execute(plan: Plan, process: Object, host: Host) -> None:
 
 
 def search_path(process: Object) -> str:
-    for entry in process.texts("env"):
+    """The PATH that the process itself will have."""
+    for entry in reversed(process.texts("env")):
         if entry.startswith("PATH="):
             return entry[5:]
     return _DEFAULT_PATH

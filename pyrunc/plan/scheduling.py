@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.plan import opcodes
-from pyrunc.spec import U64
+from pyrunc.spec import U64, decimal
 from pyrunc.vocabulary.scheduling import (
     IO_CLASSES,
     MEMORY_FLAGS,
@@ -89,12 +89,10 @@ def number_mask(owner: Object, key: str, limit: int) -> int:
         if not part:
             continue
         first, _, last = part.partition("-")
-        last = last or first
-        if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
-            raise owner.refuse(key, "not a list of numbers")
-        if not int(first) <= int(last) < limit:
-            raise owner.refuse(key, "out of range")
-        for number in range(int(first), int(last) + 1):
+        low, high = decimal(first, limit - 1), decimal(last or first, limit - 1)
+        if low is None or high is None or low > high:
+            raise owner.refuse(key, "not ascending numbers in range")
+        for number in range(low, high + 1):
             mask |= 1 << number
     return mask
 

@@ -52,6 +52,9 @@ def sysctl(plan: Plan, spec: Spec, namespaces: Namespaces) -> None:
             needed = 0
         if not needed or not namespaces.has(needed):
             raise spec.linux.refuse("sysctl", f"{key} is not a parameter of the container's own")
+        for request in plan.fds:
+            if request.nstype == needed:
+                request.written = key
         if ".." in path.split("/"):
             raise spec.linux.refuse("sysctl", "'..' in a name")
         plan.add(opcodes.SYSCTL, path, value, path=f"linux.sysctl.{key}")

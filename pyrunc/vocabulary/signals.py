@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.errors import Usage
+from pyrunc.spec import decimal
 
 SIGNALS: dict[str, int] = {
     "SIGHUP": 1,
@@ -46,8 +47,9 @@ def parse_signal(text: str) -> int:
     0 is no signal: who sends it learns whether the process is there.
     """
     if text.isascii() and text.isdigit():
-        if int(text) <= RTMAX:
-            return int(text)
+        found = decimal(text, RTMAX)
+        if found is not None:
+            return found
         raise Usage(f"invalid signal {text!r}", code="signal-invalid", subject=text)
     name = text.upper()
     if not name.startswith("SIG"):
@@ -66,7 +68,8 @@ def _realtime(name: str) -> int | None:
             rest = name[len(base) :]
             if not rest:
                 return start
-            if rest[0] in "+-" and rest[1:].isascii() and rest[1:].isdigit():
-                number = start + int(rest)
+            distance = decimal(rest[1:], RTMAX)
+            if rest[0] in "+-" and distance is not None:
+                number = start + distance if rest[0] == "+" else start - distance
                 return number if RTMIN <= number <= RTMAX else None
     return None

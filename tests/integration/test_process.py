@@ -277,3 +277,18 @@ def test_levels_of_io_priority(runtime: Runtime, level: int, accepted: bool) -> 
         assert answer.ok().stdout == f"best-effort: prio {level}\n"
     else:
         assert "process.ioPriority.priority" in answer.failed().stderr
+
+
+def test_the_program_is_looked_for_in_the_path_that_it_will_have(runtime: Runtime) -> None:
+    """Of two entries with one name the later counts."""
+    container = runtime.container("sh", "-c", "echo $PATH")
+    container.config["process"]["env"] = ["PATH=/nowhere", "PATH=/bin"]
+    assert container.run().ok().stdout == "/bin\n"
+
+
+def test_exec_looks_in_the_path_that_it_is_given(runtime: Runtime) -> None:
+    container = runtime.sleeper()
+    container.config["process"]["env"] = ["PATH=/nowhere"]
+    container.started()
+    answer = container.exec("sh", "-c", "echo $PATH", options=("--env", "PATH=/bin"))
+    assert answer.ok().stdout == "/bin\n"

@@ -383,3 +383,117 @@ def test_the_hosts_root_as_rootfs_leaves_the_host_alone(runtime: Runtime, path: 
     civil(container.run())
     assert os.listdir("/") == before
     treasure.check()
+
+
+VARIABLES = ["", "=", "=x", "NAME", "no name"]
+
+
+@pytest.mark.parametrize("entry", VARIABLES)
+@pytest.mark.parametrize("place", ["process", "createRuntime", "createContainer", "poststop"])
+def test_an_environment_that_is_none(runtime: Runtime, place: str, entry: str) -> None:
+    """POSIX: an entry has the form NAME=VALUE. No hook runs without what it was to have."""
+    peers_differ("crun", why="passes them on")
+    peers_differ("runc", why="looks at those of the process only")
+    container = runtime.container("/bin/true")
+    if place == "process":
+        container.config["process"]["env"] = ["A=1", entry]
+        where = "process.env[1]"
+    else:
+        hook = {"path": "/bin/touch", "args": ["touch", f"{runtime.tmp}/ran"], "env": [entry]}
+        container.config["hooks"] = {place: [hook]}
+        where = f"hooks.{place}[0].env[0]"
+    answer = civil(container.run()).failed()
+    assert where in answer.stderr
+    assert not (runtime.tmp / "ran").exists()
+    nothing_left(container)
+
+
+OPTIONS = ["RO", "readonly", "ro,nosuid", "nosuid nodev", " ro", "ro ", "NOSUID", "size=1m", "nosuiD", "ro=1"]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("bind", ["bind", "rbind"])
+def test_an_option_that_a_bind_mount_would_ignore(runtime: Runtime, bind: str, option: str) -> None:
+    """The kernel takes no option of the file system here: what was meant to protect would not."""
+    peers_differ("runc", "crun", why="old ones drop them")
+    container = runtime.container("/bin/true")
+    mount = {"destination": "/x", "type": "bind", "source": str(runtime.tmp), "options": [bind, option]}
+    container.config["mounts"].append(mount)
+    answer = civil(container.run()).failed()
+    assert "mounts[5].options[1]" in answer.stderr
+    nothing_left(container)
+
+
+NINES = "9" * 5000
+LONG = {
+    "linux.memoryPolicy": {"mode": "MPOL_BIND", "nodes": NINES},
+    "process.execCPUAffinity": {"initial": NINES},
+    "linux.resources.cpu": {"cpus": f"0-{NINES}"},
+    "linux.resources.hugepageLimits": [{"pageSize": f"{NINES}KB", "limit": 1}],
+    "hostname": NINES,
+    "linux.cgroupsPath": "/a" * 3000,
+    "process.user": {"uid": 0, "gid": 0, "additionalGids": list(range(70_000))},
+    "process.args": ["x" * 100_000],
+    "mounts": [{"destination": "/" + "x/" * 3000, "type": "tmpfs", "source": "x"}],
+}
+
+
+@pytest.mark.parametrize("path", LONG)
+def test_an_error_is_short_however_long_its_cause(runtime: Runtime, path: str) -> None:
+    peers_differ("runc", "crun", why="print it all")
+    container = runtime.container("/bin/true")
+    put(container.config, path, LONG[path])
+    answer = civil(container.run()).failed()
+    assert all(len(line) < 4000 for line in answer.stderr.splitlines())
+    nothing_left(container)
+
+
+@pytest.mark.parametrize("path", ["/tasks/x", "/cgroup.procs/x/y", "/tasks", "/a/../tasks/x", "/./tasks//x"])
+def test_a_cgroup_below_a_file(runtime: Runtime, path: str) -> None:
+    container = runtime.container("/bin/true")
+    container.config["linux"]["cgroupsPath"] = path
+    civil(container.run()).failed()
+    nothing_left(container)
+
+
+@pytest.mark.parametrize("verb", ["exec --process", "update --resources"])
+def test_a_file_without_end(runtime: Runtime, verb: str) -> None:
+    peers_differ("runc", "crun", why="read on")
+    container = runtime.sleeper().started()
+    answer = civil(runtime(*verb.split(), "/dev/zero", container.id, timeout=10)).failed()
+    assert "/dev/zero" in answer.stderr
+
+
+# ESC, CSI, DEL, carriage return, a line of its own, right-to-left, a byte that is no UTF-8
+DRIVING = ["\x1b]0;owned\x07", "\x9b31m", "\x7f\x7f", "\rpyrunc: fine", "\npyrunc: fine", "\u202e", "\udcff"]
+
+
+@pytest.mark.parametrize("name", DRIVING, ids=ascii)
+@pytest.mark.parametrize("place", ["args", "interpreter", "hook's output", "mount", "id", "bundle"])
+def test_an_error_does_not_drive_the_terminal(runtime: Runtime, place: str, name: str) -> None:
+    """Names come from images. Whatever they are, they are shown and nothing more."""
+    peers_differ("runc", "crun", why="print some of them")
+    container = runtime.container(f"/{name}")
+    where = {"args": ["run", "--bundle", str(container.bundle), container.id]}
+    arguments = where.get(place, where["args"])
+    if place == "interpreter":
+        container.config["process"]["args"] = ["/script"]
+        script = container.rootfs / "script"
+        script.write_bytes(f"#!/{name}\n".encode(errors="surrogateescape"))
+        script.chmod(0o755)
+    elif place == "hook's output":
+        talk = runtime.tmp / "talk"
+        talk.write_bytes(name.encode(errors="surrogateescape"))
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat {talk}; exit 1"]}
+        container.config["hooks"] = {"createRuntime": [hook]}
+    elif place == "mount":
+        container.config["mounts"].append({"destination": f"/{name}", "type": name, "source": name})
+    elif place == "id":
+        arguments = ["state", f"a{name}"]
+    elif place == "bundle":
+        arguments = ["run", "--bundle", f"/nowhere/{name}", container.id]
+    if "\udcff" not in name or place in ("interpreter", "hook's output", "id", "bundle"):
+        container.write()
+        answer = civil(runtime(*arguments)).failed()
+        assert all(character.isprintable() or character == "\n" for character in answer.stderr), answer
+        assert sum(line.startswith("pyrunc:") for line in answer.stderr.splitlines()) == 1, answer

@@ -281,3 +281,85 @@ def test_a_state_root_that_is_no_directory(runtime: Runtime, kind: str) -> None:
     civil(runtime("list"))
     treasure.check()
     runtime.root.unlink()
+
+
+@pytest.mark.parametrize("how", ["another owner", "all may write", "a group may write"])
+@pytest.mark.parametrize("verb", ["state", "start", "kill", "exec", "pause", "delete", "delete --force"])
+def test_a_record_that_others_can_write_is_not_obeyed(runtime: Runtime, verb: str, how: str) -> None:
+    """It says what to kill and to remove."""
+    peers_differ("runc", "crun", why="obey it")
+    container = runtime.sleeper().started()
+    directory = runtime.root / container.id
+    before = sorted(path.name for path in directory.iterdir())
+    pid = container.pid
+    if how == "another owner":
+        os.chown(directory, 65534, 65534)
+    else:
+        directory.chmod(0o777 if how == "all may write" else 0o775)
+    answer = civil(runtime(*call(runtime, verb, container.id, container.bundle))).failed()
+    assert str(directory) in answer.stderr and "state-foreign" in answer.stderr
+    os.kill(pid, 0)
+    assert sorted(path.name for path in directory.iterdir()) == before
+    gathered = runtime("list", "--format", "json").ok().stdout
+    assert '"status":"unknown"' in gathered
+    os.chown(directory, 0, 0)
+    directory.chmod(0o711)
+    container.delete("--force").ok()
+
+
+@pytest.mark.parametrize("verb", ["state", "list", "delete --force"])
+def test_a_record_without_end(runtime: Runtime, verb: str) -> None:
+    peers_differ("runc", "crun", why="read it all")
+    container = runtime.container("/bin/true")
+    container.write()
+    directory = runtime.root / container.id
+    directory.mkdir(parents=True)
+    (directory / "state.json").touch()
+    os.truncate(directory / "state.json", 1 << 40)
+    arguments = ["list"] if verb == "list" else call(runtime, verb, container.id, container.bundle)
+    civil(runtime(*arguments, timeout=10))
+    runtime("delete", "--force", container.id, timeout=10).ok()
+
+
+CGROUPS: list[object] = [
+    {},
+    {"version": "v1"},
+    {"version": "v1", "path": "/a", "places": []},
+    {"version": "v1", "path": "/a", "places": [[]]},
+    {"version": "v1", "path": "/a", "places": [[[], "/sys/fs/cgroup/pids", ""]]},
+    {"version": "v1", "path": "/a", "places": [["pids", "/sys/fs/cgroup/pids", ""]]},
+    {"version": "v1", "path": "/a", "places": [[["pids"], 1, ""]]},
+    {"version": "v1", "path": 1, "places": [[["pids"], "/sys/fs/cgroup/pids", ""]]},
+    {"version": "v2"},
+    {"version": "v2", "path": "/a", "mountpoint": "/sys/fs/cgroup"},
+    {"version": "v2", "driver": "systemd", "path": "/a", "mountpoint": "/m", "made": ""},
+]
+
+
+@pytest.mark.parametrize("cgroup", CGROUPS, ids=range(len(CGROUPS)))
+@pytest.mark.parametrize("verb", ["state", "kill", "exec", "list", "delete", "delete --force"])
+def test_a_record_whose_cgroup_is_damaged(runtime: Runtime, verb: str, cgroup: object) -> None:
+    peers_differ("runc", "crun", why="have another record")
+    container = runtime.sleeper().started()
+    file = runtime.root / container.id / "state.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps({**whole, "cgroup": cgroup, "freezer": ""}))
+    arguments = ["list"] if verb == "list" else call(runtime, verb, container.id, container.bundle)
+    civil(runtime(*arguments))
+    if file.exists():
+        file.write_text(json.dumps(whole))
+
+
+@pytest.mark.parametrize("why", ["the hook", "the mount", "the program"])
+def test_a_pid_file_that_was_there_stays_when_create_fails(runtime: Runtime, why: str) -> None:
+    container = runtime.container("/bin/true")
+    if why == "the hook":
+        container.config["hooks"] = {"createRuntime": [{"path": "/bin/false"}]}
+    elif why == "the mount":
+        container.config["mounts"].append({"destination": "/x", "type": "nothing", "source": "x"})
+    else:
+        container.config["process"]["args"] = ["/nowhere"]
+    pid_file = runtime.tmp / "pid"
+    pid_file.write_text("somebody's")
+    assert container.create("--pid-file", str(pid_file)).status != 0
+    assert pid_file.read_text() == "somebody's"

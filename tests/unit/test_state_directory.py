@@ -13,8 +13,9 @@ from pyrunc.errors import Error, NotFound
 
 RECORD = {
     "version": 1, "status": "creating", "pid": 0, "start_time": 0, "bundle": "/b", "rootfs": "/b/rootfs",
-    "created": "", "ociVersion": "1.3.0", "freezer": "", "annotations": {}, "cgroup": {"version": "v2"},
-    "mounts": [], "no_pivot": False, "new_keyring": True,
+    "created": "", "ociVersion": "1.3.0", "freezer": "", "annotations": {}, "mounts": [],
+    "cgroup": {"version": "v2", "path": "/a", "mountpoint": "/m", "made": ""},
+    "no_pivot": False, "new_keyring": True,
 }  # fmt: skip
 
 

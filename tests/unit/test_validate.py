@@ -168,7 +168,7 @@ def test_fault(document: Any, path: str) -> None:
         without(process(), "process", "user"),  # root, as runc has it
         config(windows={"x": "\0"}),
         {**linux("uts"), "hostname": "h"},
-        process(capabilities={"bounding": ["CAP_UNKNOWN"]}, env=["no-equals"]),
+        process(capabilities={"bounding": ["CAP_UNKNOWN"]}, env=["NAME="]),
         process(consoleSize={"height": 1, "width": 1}),
         config(mounts=[mount(destination="relative")]),
         linux(devices=[{"type": "p", "path": "/x"}]),

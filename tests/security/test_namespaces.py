@@ -1,0 +1,97 @@
+"""exec goes where the container is, and a kernel parameter to no namespace of the runtime's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import Runtime, add_namespace, peers_differ, user_namespace
+from tests.security.attack import civil, nothing_left
+
+SETS = [(), ("pid",), ("network", "ipc", "uts"), ("user",), ("mount",), ("mount", "pid", "user")]
+
+
+@pytest.mark.parametrize("kinds", SETS, ids=lambda kinds: "+".join(kinds) or "none")
+@pytest.mark.parametrize("directory", ["/", "/proc/self/root", "/bin/../../../.."])
+def test_exec_is_in_the_containers_root(runtime: Runtime, kinds: tuple[str, ...], directory: str) -> None:
+    """Also where the container shares the mount namespace of the host, and only chroot keeps it in."""
+    peers_differ("runc", "crun", why="want a mount namespace")
+    container = runtime.sleeper()
+    (container.rootfs / "only-here").touch()
+    config = container.config
+    del config["hostname"]
+    config["linux"]["namespaces"] = [{"type": kind} for kind in kinds]
+    config["mounts"] = config["mounts"][:1] if "mount" in kinds and "pid" in kinds else []
+    if "user" in kinds:
+        user_namespace(config)
+    container.started()
+    if config["mounts"] or not directory.startswith("/proc"):
+        assert "only-here" in civil(container.exec("/bin/ls", directory)).ok().lines
+    container.delete("--force").ok()
+    nothing_left(container)
+
+
+def test_exec_into_a_joined_mount_namespace(runtime: Runtime) -> None:
+    """Its root is not the container's."""
+    peers_differ("runc", "crun", why="want a mount namespace of the container's own")
+    host = runtime.sleeper().started()
+    container = runtime.sleeper()
+    (container.rootfs / "only-here").touch()
+    add_namespace(container.config, "mount", f"/proc/{host.pid}/ns/mnt")
+    container.config["mounts"] = []
+    container.config["root"]["path"] = "/tmp"
+    if container.create().status == 0:
+        container.start()
+        inside = civil(container.exec("/bin/ls", "/")).stdout
+        assert "proc" not in inside.split()
+
+
+PARAMETERS = {
+    "network": "net.core.somaxconn",
+    "ipc": "kernel.shm_rmid_forced",
+    "uts": "kernel.domainname",
+}
+FILES = {"network": "net", "ipc": "ipc", "uts": "uts"}
+
+
+@pytest.mark.parametrize("kind", PARAMETERS)
+def test_a_parameter_of_a_namespace_that_is_the_runtimes_own(runtime: Runtime, kind: str) -> None:
+    """Joining it by its path makes it no namespace of the container's."""
+    peers_differ("runc", "crun", why="look at the network only, or at none")
+    container = runtime.container("/bin/true")
+    del container.config["hostname"]
+    container.config["mounts"] = [m for m in container.config["mounts"] if m["destination"] != "/sys"]
+    add_namespace(container.config, kind, f"/proc/self/ns/{FILES[kind]}")
+    assert container.run().ok()
+    file = Path("/proc/sys") / PARAMETERS[kind].replace(".", "/")
+    before = file.read_text()
+    container.config["linux"]["sysctl"] = {PARAMETERS[kind]: before.strip()}
+    answer = civil(container.run()).failed()
+    assert PARAMETERS[kind] in answer.stderr and "linux.namespaces" in answer.stderr
+    assert file.read_text() == before
+
+
+def test_a_parameter_of_a_joined_namespace(runtime: Runtime) -> None:
+    other = runtime.sleeper().started()
+    container = runtime.sh("cat /proc/sys/net/core/somaxconn")
+    add_namespace(container.config, "network", f"/proc/{other.pid}/ns/net")
+    container.config["linux"]["sysctl"] = {"net.core.somaxconn": "123"}
+    assert container.run().ok().stdout == "123\n"
+
+
+def test_a_passwd_that_is_a_device_is_not_opened(runtime: Runtime) -> None:
+    """To open one can do harm: a watchdog starts to count. A fifo shows whether somebody did."""
+    container = runtime.container("/bin/true")
+    passwd = container.rootfs / "etc" / "passwd"
+    passwd.unlink()
+    os.mkfifo(passwd)
+    writer = os.fork()
+    if writer == 0:
+        os.open(passwd, os.O_WRONLY)  # waits until it is opened for reading
+        os._exit(0)
+    container.run().ok()
+    assert os.waitpid(writer, os.WNOHANG) == (0, 0), "it was opened"
+    os.kill(writer, 9)
+    os.waitpid(writer, 0)
