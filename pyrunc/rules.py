@@ -6,8 +6,9 @@ of the wrong type is the schema's business: here it counts as absent. Every rule
 
 from __future__ import annotations
 
+from pyrunc.plan.devices import MAJOR_MAX, MINOR_MAX
 from pyrunc.plan.security import is_of_ipc
-from pyrunc.spec import decimal
+from pyrunc.spec import U32, decimal
 from pyrunc.vocabulary.hooks import HOOKS
 from pyrunc.vocabulary.mount_options import KNOWN
 
@@ -183,9 +184,12 @@ def _mappings(linux: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]:
 
 def _linux(linux: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]:
     for index, device in _items(linux, "devices"):
-        for name in ("major", "minor"):
+        for name, most in (("major", MAJOR_MAX), ("minor", MINOR_MAX)):
+            number, where = device.get(name), ("linux", "devices", index, name)
             if device.get("type") != "p" and name not in device:
-                yield ("linux", "devices", index, name), "is required", ""
+                yield where, "is required", ""
+            elif device.get("type") != "p" and type(number) is int and most < number <= U32:
+                yield where, f"must be at most {most}, is {number}", ""
     devices = _object(linux, "netDevices")
     if devices and "network" not in spaces:
         yield ("linux", "netDevices"), "netDevices without a network namespace", ""

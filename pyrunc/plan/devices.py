@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pyrunc.spec import Object, Spec
 
 S_IFIFO, S_IFCHR, S_IFBLK = 0o010000, 0o020000, 0o060000
-_MAJOR_MAX, _MINOR_MAX = 0xFFF, 0xFFFFF  # what the kernel's own number of a device holds
+MAJOR_MAX, MINOR_MAX = 0xFFF, 0xFFFFF  # what the kernel's own number of a device holds
 _TYPES = {"c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO}
 
 _DEFAULT = (
@@ -66,7 +66,7 @@ def _device(plan: Plan, item: Object, path: str, bind: bool) -> None:
     rdev = 0
     if kind != S_IFIFO:
         rdev = makedev(
-            item.required_number("major", 0, _MAJOR_MAX), item.required_number("minor", 0, _MINOR_MAX)
+            item.required_number("major", 0, MAJOR_MAX), item.required_number("minor", 0, MINOR_MAX)
         )
     # Engines send the whole st_mode (podman --privileged) or Go's os.FileMode with its high bits.
     mode = item.number("fileMode", 0o666, 0, 0xFFFFFFFF) & 0o777 or 0o666

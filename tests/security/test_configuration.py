@@ -412,12 +412,11 @@ OPTIONS = ["RO", "readonly", "ro,nosuid", "nosuid nodev", " ro", "ro ", "NOSUID"
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("bind", ["bind", "rbind"])
-def test_an_option_that_a_bind_mount_would_ignore(runtime: Runtime, bind: str, option: str) -> None:
+def test_an_option_that_a_bind_mount_would_ignore(runtime: Runtime, option: str) -> None:
     """The kernel takes no option of the file system here: what was meant to protect would not."""
     peers_differ("runc", "crun", why="old ones drop them")
     container = runtime.container("/bin/true")
-    mount = {"destination": "/x", "type": "bind", "source": str(runtime.tmp), "options": [bind, option]}
+    mount = {"destination": "/x", "type": "bind", "source": str(runtime.tmp), "options": ["rbind", option]}
     container.config["mounts"].append(mount)
     answer = civil(container.run()).failed()
     assert "mounts[5].options[1]" in answer.stderr
