@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyrunc.spec import Spec
     from pyrunc.state_directory import State
 
+_PATIENCE = 2_000  # milliseconds
 _MESSAGE = _struct.Struct("<IIiIq")
 _START, _EXEC, _FAILED, _LISTENER, _STEP = 4, 5, 6, 9, 10  # PLAN_MSG_* of plan.h
 
@@ -31,8 +32,11 @@ def start_container(root: str, id: str) -> None:
         connection = _connect(state)
         try:
             _release(state, connection)
-        finally:
+        except BaseException:
             connection.close()
+            _await_end(state)
+            raise
+        connection.close()
         timeline.phase("record that it runs")
         state.record["status"] = "running"
         state.save()
@@ -142,6 +146,16 @@ def _release(state: State, connection: _socket.socket) -> None:
         error = init_vanished(-1)
         examine_death(error, cgroup_of(state))
         raise error
+
+
+def _await_end(state: State) -> None:
+    """Init ends when nobody listens any more. Who hears of the failure finds a stopped container."""
+    from pyrunc.processes import open_pidfd, wait_end
+
+    pidfd = open_pidfd(state.record["pid"], state.record["start_time"])
+    if pidfd >= 0:
+        wait_end(pidfd, _PATIENCE)
+        posix.close(pidfd)
 
 
 def _trace_steps(state: State) -> None:

@@ -210,8 +210,11 @@ static int wait_for_start(int listener, int watch, struct plan_message *message)
   for (;;) {
     poll_or_exit(listener, watch);
     int connection = (int)SYS(accept4, listener, 0, 0, O_CLOEXEC);
-    if (connection < 0)
+    if (connection < 0) {
+      int64_t pause[2] = {0, 100000000}; /* nanoseconds: there is no descriptor, perhaps for a while */
+      SYS(ppoll, 0, 0, pause, 0, 8);
       continue;
+    }
     poll_or_exit(connection, watch);
     if (receive_message(connection, message) == 0 && message->kind == PLAN_MSG_START)
       return connection;

@@ -109,6 +109,7 @@ class Plan:
         "joins_cgroups",
         "cgroup_owner",
         "notifies",
+        "late_limits",
     )
 
     def __init__(self) -> None:
@@ -121,6 +122,7 @@ class Plan:
         self.warnings: list[str] = []
         self.joins_cgroups = False  # by steps of its own; else it is made in its cgroup
         self.notifies = False  # an agent gets the seccomp listener
+        self.late_limits: list[tuple[int, int, int, str]] = []  # resource, soft, hard, JSON path
         self.cgroup_owner = -1  # uid of the host that the container's cgroup is given to
 
     def add(self, op: int, *arguments: Argument, path: str = "") -> None:

@@ -8,7 +8,7 @@ from pyrunc.plan import FD_CONSOLE, opcodes
 from pyrunc.plan.scheduling import scheduling
 from pyrunc.spec import ID_MAX, U64
 from pyrunc.vocabulary.capabilities import CAPABILITIES
-from pyrunc.vocabulary.rlimits import RLIMITS
+from pyrunc.vocabulary.rlimits import LEAST, RLIMITS
 from pyrunc.vocabulary.scheduling import DOMAINS
 
 TYPE_CHECKING = False
@@ -112,7 +112,9 @@ def keeps_groups(spec: Spec) -> bool:
 
 
 def execute(plan: Plan, process: Object, host: Host) -> None:
-    """After `start`: the filter as late as can be, the last capabilities, execve."""
+    """After `start`: the lowest limits, the filter as late as can be, the last capabilities, execve."""
+    for resource, soft, hard, path in plan.late_limits:
+        plan.add(opcodes.RLIMIT, resource, soft, hard, path=path)
     if host.seccomp is not None and "args" in process:
         plan.notifies = host.seccomp.notify
         plan.add(opcodes.SECCOMP, host.seccomp.bpf, host.seccomp.flags, path="linux.seccomp")
@@ -155,6 +157,13 @@ def _rlimits(plan: Plan, process: Object) -> None:
         soft, hard = item.number("soft", 0, 0, U64), item.number("hard", 0, 0, U64)
         if soft > hard:
             raise item.refuse("soft", "above hard")
+        least = LEAST.get(resource, 0)
+        if soft < least or hard < least:
+            # Raised now, while that is allowed, and lowered when the runtime needs no more of it.
+            plan.late_limits.append((resource, soft, hard, item.path))
+            soft, hard = least, max(least, hard)
+            if hard == least:
+                continue
         plan.add(opcodes.RLIMIT, resource, soft, hard, path=item.path)
 
 

@@ -290,6 +290,28 @@ def test_limits_of_the_container_do_not_stop_the_runtime(runtime: Runtime, name:
     nothing_left(container)
 
 
+@pytest.mark.parametrize("soft", [0, 1, 3, 5])
+@pytest.mark.parametrize("hard", [5, 1024])
+@pytest.mark.parametrize("name", ["RLIMIT_NOFILE", "RLIMIT_FSIZE"])
+def test_start_needs_nothing_of_the_containers_limits(
+    runtime: Runtime, name: str, soft: int, hard: int
+) -> None:
+    """The way to a created container, and what a hook is told, take descriptors and files."""
+    peers_differ("runc", "crun", why="need some descriptors themselves")
+    container = runtime.container("/bin/cat", "/proc/self/limits")
+    if soft < 4:
+        container.config["process"]["args"] = ["/bin/true"]
+    container.config["process"]["rlimits"] = [{"type": name, "soft": soft, "hard": hard}]
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "cat"]}
+    container.config["hooks"] = {"startContainer": [hook]}
+    assert container.create().status == 0
+    runtime("start", container.id, timeout=10).ok()
+    container.wait()
+    if soft >= 4 and name == "RLIMIT_NOFILE":
+        (line,) = [line for line in container.printed().splitlines() if line.startswith("Max open files")]
+        assert line.split()[3:5] == [str(soft), str(hard)]
+
+
 @pytest.mark.parametrize("name", ["log", "pid-file"])
 @pytest.mark.parametrize("path", ["/dev/full", "/proc/version", "/nowhere/x", "/", "", "/dev/null/x"])
 def test_files_that_can_not_be_written(runtime: Runtime, name: str, path: str) -> None:
