@@ -20,5 +20,5 @@ RLIMITS: dict[str, int] = {
     "RLIMIT_RTPRIO": 14,
     "RLIMIT_RTTIME": 15,
 }
-# What pyrunc-init needs until the program runs: descriptors for `start` and hooks, bytes of what a hook reads.
+# What pyrunc-init needs until the program runs: descriptors for `start` and hooks, bytes of a hook's files.
 LEAST: dict[int, int] = {RLIMITS["RLIMIT_NOFILE"]: 64, RLIMITS["RLIMIT_FSIZE"]: 1 << 23}
