@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Error,
         Fault,
         NotFound,
+        TimedOut,
         Usage,
         WrongStatus,
     )
@@ -45,6 +46,7 @@ __all__ = [
     "Error",
     "Fault",
     "NotFound",
+    "TimedOut",
     "Usage",
     "WrongStatus",
     "__version__",

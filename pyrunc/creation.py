@@ -21,7 +21,7 @@ from pyrunc.errors import Error
 from pyrunc.hooks import run_hooks
 from pyrunc.launch import Init, open_requests, spawn
 from pyrunc.plan import opcodes
-from pyrunc.processes import is_rootless
+from pyrunc.processes import OWN_STDIO, is_rootless
 from pyrunc.spec import Refused
 from pyrunc.timeline import phase
 
@@ -50,6 +50,7 @@ class Options:
         "pidfd_socket",
         "rootless",
         "no_cgroup",
+        "stdio",
     )
 
     def __init__(
@@ -64,6 +65,7 @@ class Options:
         pidfd_socket: str = "",
         rootless: str = "auto",
         no_cgroup: bool = False,
+        stdio: tuple[int, int, int] = OWN_STDIO,
     ) -> None:
         self.console_socket = console_socket
         self.pid_file = pid_file
@@ -75,6 +77,7 @@ class Options:
         self.pidfd_socket = pidfd_socket
         self.rootless = rootless
         self.no_cgroup = no_cgroup
+        self.stdio = stdio
 
 
 class Created:
@@ -244,6 +247,7 @@ class Creation:
                 listener=listener.fileno() if listener else -1,
                 watch=watch,
                 preserve=self.options.preserve_fds,
+                stdio=self.options.stdio,
             )
         finally:
             if listener:

@@ -5,6 +5,7 @@ Error                 anything that went wrong, with the fields below
 ├── NotFound          no container of that id
 ├── AlreadyExists     the id is taken
 ├── WrongStatus       the container is not in a status that allows the verb
+├── TimedOut          the process did not end in the time that it had
 └── Usage             the command line is wrong
 """
 
@@ -90,6 +91,10 @@ class AlreadyExists(Error):
 
 class WrongStatus(Error):
     """The container's status does not allow the operation."""
+
+
+class TimedOut(Error):
+    """The process did not end in the time that it had; it was killed."""
 
 
 class Usage(Error):

@@ -14,13 +14,16 @@ from pyrunc.launch import Init, follow, open_requests, spawn
 from pyrunc.lifecycle import cgroup_of, status_of
 from pyrunc.plan import Host
 from pyrunc.plan.exec import compile_exec
+from pyrunc.processes import OWN_STDIO, leave
 from pyrunc.spec import ID_MAX, Object, Refused, Spec, decimal, drop_null, parse_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Sequence
     from typing import Any
 
+    from pyrunc.foreground import Foreground
     from pyrunc.plan import Plan
     from pyrunc.state_directory import State
 
@@ -30,12 +33,12 @@ def execute_process(
     id: str,
     *,
     process: bytes | None = None,
-    args: list[str],
-    env: list[str],
+    args: Sequence[str] = (),
+    env: Sequence[str] = (),
     cwd: str = "",
     user: str = "",
-    additional_gids: list[int],
-    caps: list[str],
+    additional_gids: Sequence[int] = (),
+    caps: Sequence[str] = (),
     no_new_privs: bool = False,
     tty: bool = False,
     detach: bool = False,
@@ -47,43 +50,61 @@ def execute_process(
     cgroup: list[str] | None = None,
     ignore_paused: bool = False,
     pidfd_socket: str = "",
+    stdio: tuple[int, int, int] = OWN_STDIO,
+    timeout: float | None = None,
+    signals: bool = False,
 ) -> int:
     """Run ``process`` (the text of a process.json), or the container's own process changed by the rest.
 
+    env: each NAME=VALUE. user: UID[:GID].
+    stdio, timeout, signals: as in ``lifecycle.run``; the container goes on when the time is over.
     cgroup: sub-cgroups of the container's, each ``[CONTROLLER[,CONTROLLER...]:]PATH``; they must exist.
     Returns the exit status in the foreground, 0 when detached.
     """
     check_preserved(preserve_fds)
     state = states.load(root, id)
-    status = status_of(state)
-    if status not in ("created", "running") and not (status == "paused" and ignore_paused):
-        text = {
-            "stopped": "cannot exec in a stopped container",
-            "paused": "cannot exec in a paused container (use --ignore-paused to override)",
-        }.get(status, "container not running")
-        from pyrunc.explain.statuses import exec_hint
+    try:
+        _refuse_status(state, ignore_paused)
+        spec = Spec(state.read("config.json"))
+        spec.bundle = state.record["bundle"]
+        if process is not None:
+            wanted = _parsed(process)
+            for key in _INHERITED:
+                if key not in wanted and key in spec.process:
+                    wanted.data[key] = spec.process.data[key]
+        else:
+            wanted = Object(dict(spec.process.data), "process")
+            _override(wanted.data, list(args), list(env), cwd, user, list(additional_gids), list(caps))
+            wanted.data["terminal"] = tty
+            for key, value in (("apparmorProfile", apparmor), ("selinuxLabel", process_label)):
+                if value:
+                    wanted.data[key] = value
+            if no_new_privs:
+                wanted.data["noNewPrivileges"] = True
+        if tty:
+            wanted.data["terminal"] = True
+        execution = _Execution(state, spec, wanted, preserve_fds, _sub_cgroups(cgroup or []), stdio)
+        foreground = None
+        if not detach:
+            from pyrunc.foreground import Foreground
 
-        raise WrongStatus(text, code="not-running", subject=id, hint=exec_hint(id, status))
-    spec = Spec(state.read("config.json"))
-    spec.bundle = state.record["bundle"]
-    if process is not None:
-        wanted = _parsed(process)
-        for key in _INHERITED:
-            if key not in wanted and key in spec.process:
-                wanted.data[key] = spec.process.data[key]
-    else:
-        wanted = Object(dict(spec.process.data), "process")
-        _override(wanted.data, args, env, cwd, user, additional_gids, caps)
-        wanted.data["terminal"] = tty
-        for key, value in (("apparmorProfile", apparmor), ("selinuxLabel", process_label)):
-            if value:
-                wanted.data[key] = value
-        if no_new_privs:
-            wanted.data["noNewPrivileges"] = True
-    if tty:
-        wanted.data["terminal"] = True
-    execution = _Execution(state, spec, wanted, preserve_fds, _sub_cgroups(cgroup or []))
-    return execution.go(detach, pid_file, console_socket, pidfd_socket)
+            foreground = Foreground(signals)
+        return execution.go(foreground, timeout, pid_file, console_socket, pidfd_socket)
+    finally:
+        state.close()
+
+
+def _refuse_status(state: State, ignore_paused: bool) -> None:
+    status = status_of(state)
+    if status in ("created", "running") or (status == "paused" and ignore_paused):
+        return
+    text = {
+        "stopped": "cannot exec in a stopped container",
+        "paused": "cannot exec in a paused container (use --ignore-paused to override)",
+    }.get(status, "container not running")
+    from pyrunc.explain.statuses import exec_hint
+
+    raise WrongStatus(text, code="not-running", subject=state.id, hint=exec_hint(state.id, status))
 
 
 # What a process file may leave to the container's configuration, as runc has it.
@@ -91,23 +112,34 @@ _INHERITED = ("capabilities", "rlimits", "apparmorProfile", "selinuxLabel")
 
 
 class _Execution:
-    __slots__ = ("state", "spec", "process", "preserve", "below")
+    __slots__ = ("state", "spec", "process", "preserve", "below", "stdio")
 
     def __init__(
-        self, state: State, spec: Spec, process: Object, preserve: int, below: dict[str, str]
+        self,
+        state: State,
+        spec: Spec,
+        process: Object,
+        preserve: int,
+        below: dict[str, str],
+        stdio: tuple[int, int, int],
     ) -> None:
         self.state = state
         self.spec = spec
         self.process = process
         self.preserve = preserve
         self.below = below
+        self.stdio = stdio
 
-    def go(self, detach: bool, pid_file: str, console_socket: str, pidfd_socket: str) -> int:
-        from pyrunc.foreground import Foreground, receive_master
-
+    def go(
+        self,
+        foreground: Foreground | None,
+        timeout: float | None,
+        pid_file: str,
+        console_socket: str,
+        pidfd_socket: str,
+    ) -> int:
         terminal = self.process.flag("terminal")
-        check_terminal(terminal, console_socket, not detach)
-        foreground = None if detach else Foreground()
+        check_terminal(terminal, console_socket, foreground is not None)
         ours = None
         console = -1
         if console_socket:
@@ -118,29 +150,43 @@ class _Execution:
             ours, theirs = stream_pair()
             console = theirs.detach()
         init = self._spawn(console)
+        master = -1
         try:
-            timeline.phase("wait for pyrunc-init")
-            init.until_ready(_no_stage, _nothing)
-            cgroup_of(self.state).attach(init.pid, self.below, self.state.record["pid"])
-            self._oom_score(init)
-            if "intelRdt" in self.spec.linux:
-                from pyrunc.resctrl import join
+            self._start(init, pid_file, pidfd_socket)
+            if foreground is None:
+                leave(init.pid)
+                return 0
+            if ours:
+                from pyrunc.foreground import receive_master
 
-                join(self.state.record["resctrl_groups"], init.pid)
-            if pid_file:
-                write_pid_file(pid_file, init.pid)
-            if pidfd_socket:
-                send_pidfd(pidfd_socket, init.pidfd, b"setns")
-            agent = self._agent() if init.plan.notifies else None
-            init.start(lambda fd: self._hand_over(agent, init.pid, fd))
-            timeline.started()
+                master = receive_master(ours)
+            return foreground.wait(init.pid, init.pidfd, master, timeout)
         except BaseException:
             init.end()
             raise
-        if foreground is None:
-            return 0
-        master = receive_master(ours) if ours else -1
-        return foreground.wait(init.pid, init.pidfd, master)
+        finally:
+            init.close()
+            if ours:
+                ours.close()
+            if master >= 0:
+                posix.close(master)
+
+    def _start(self, init: Init, pid_file: str, pidfd_socket: str) -> None:
+        timeline.phase("wait for pyrunc-init")
+        init.until_ready(_no_stage, _nothing)
+        cgroup_of(self.state).attach(init.pid, self.below, self.state.record["pid"])
+        self._oom_score(init)
+        if "intelRdt" in self.spec.linux:
+            from pyrunc.resctrl import join
+
+            join(self.state.record["resctrl_groups"], init.pid)
+        if pid_file:
+            write_pid_file(pid_file, init.pid)
+        if pidfd_socket:
+            send_pidfd(pidfd_socket, init.pidfd, b"setns")
+        agent = self._agent() if init.plan.notifies else None
+        init.start(lambda fd: self._hand_over(agent, init.pid, fd))
+        timeline.started()
 
     def _agent(self) -> _socket.socket:
         from pyrunc.listener import connect
@@ -167,7 +213,7 @@ class _Execution:
         try:
             opened = open_requests(plan, console, pidfd)
             entrance = cgroup.clone_fd(self.below, record["pid"]) if by_clone else -1
-            return spawn(plan, opened, clone_fd=entrance, preserve=self.preserve)
+            return spawn(plan, opened, clone_fd=entrance, preserve=self.preserve, stdio=self.stdio)
         finally:
             posix.close(pidfd)
             if console >= 0:

@@ -1,7 +1,7 @@
 """A process in the foreground: its signals, its terminal, its exit status.
 
-All signals that pyrunc gets go on to the process, but SIGCHLD and SIGPIPE; SIGWINCH becomes the size of its
-terminal.
+The command's signals go on to the process, all but SIGCHLD and SIGPIPE; SIGWINCH becomes the size of its
+terminal. Where pyrunc is a library, signals are the caller's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import errno
 import fcntl
 import posix
 import select
+from time import monotonic
 
-from pyrunc.processes import exit_status, reap, send
+from pyrunc.errors import TimedOut
+from pyrunc.processes import exit_status, reap, send, wait_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,18 +33,28 @@ _TCGETS, _TCSETS = 0x5401, 0x5402
 class Foreground:
     """Made before the process starts, so that no signal is lost; ``wait`` afterwards."""
 
-    __slots__ = ("signals", "saved_terminal")
+    __slots__ = ("forwards", "signals", "saved_terminal")
 
-    def __init__(self) -> None:
+    def __init__(self, forwards: bool) -> None:
+        """forwards: the signals of this process are for the other one."""
+        self.forwards = forwards
         self.signals = -1
         self.saved_terminal = b""
-        # They are taken one by one with sigwaitinfo(2); pyrunc-init clears its own mask.
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL)
+        if forwards:
+            # They are taken one by one with sigwaitinfo(2); pyrunc-init clears its own mask.
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, _ALL)
 
-    def wait(self, pid: int, pidfd: int, master: int = -1) -> int:
-        """Until the process has ended. Returns its exit status, 128 + N for signal N."""
+    def wait(self, pid: int, pidfd: int, master: int = -1, timeout: float | None = None) -> int:
+        """Until the process has ended. Returns its exit status, 128 + N for signal N.
+
+        Raises TimedOut after ``timeout`` seconds, which nobody gives who forwards signals.
+        """
         if master >= 0:
-            return self._wait_with_terminal(pid, pidfd, master)
+            return self._wait_with_terminal(pid, pidfd, master, timeout)
+        if not self.forwards:
+            if not wait_end(pidfd, -1 if timeout is None else int(timeout * 1000)):
+                raise timed_out(timeout)
+            return exit_status(reap(pid))
         while True:
             ended, status = posix.waitpid(pid, posix.WNOHANG)
             if ended:
@@ -51,31 +63,40 @@ class Foreground:
             if number not in _NOT_FORWARDED:
                 send(pidfd, number)
 
-    def _wait_with_terminal(self, pid: int, pidfd: int, master: int) -> int:
+    def _wait_with_terminal(self, pid: int, pidfd: int, master: int, timeout: float | None) -> int:
+        poll = select.poll()
+        for fd in (pidfd, master, 0):
+            poll.register(fd, select.POLLIN)
+        if self.forwards:
+            self._catch_signals()
+            poll.register(self.signals, select.POLLIN)
+        self._raw()
+        _resize(master)
+        try:
+            self._loop(poll, pidfd, master, timeout)
+        finally:
+            self._restore()
+        return exit_status(reap(pid))
+
+    def _catch_signals(self) -> None:
         self.signals, writing = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
         for number in _ALL:
             if number not in _NOT_FORWARDED:
                 _signal.signal(number, _nothing)
         _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, _ALL)
-        poll = select.poll()
-        for fd in (pidfd, self.signals, master, 0):
-            poll.register(fd, select.POLLIN)
-        self._raw()
-        _resize(master)
-        try:
-            self._loop(poll, pidfd, master)
-        finally:
-            self._restore()
-        return exit_status(reap(pid))
 
-    def _loop(self, poll: Any, pidfd: int, master: int) -> None:
+    def _loop(self, poll: Any, pidfd: int, master: int, timeout: float | None) -> None:
         ended = False
+        end = None if timeout is None else monotonic() + timeout
         while True:
             # The process has ended: what its terminal still holds is worth reading, then it is over.
-            ready = poll.poll(50 if ended else None)
+            left = None if end is None else max(end - monotonic(), 0) * 1000
+            ready = poll.poll(50 if ended else left)
             if ended and not any(fd == master for fd, _ in ready):
                 return
+            if not ready and not ended:
+                raise timed_out(timeout)
             for fd, _ in ready:
                 if fd == pidfd:
                     ended = True
@@ -111,6 +132,15 @@ class Foreground:
     def _restore(self) -> None:
         if self.saved_terminal:
             fcntl.ioctl(0, _TCSETS, self.saved_terminal)
+
+
+def timed_out(timeout: float | None) -> TimedOut:
+    return TimedOut(
+        f"the process has not ended after {timeout} seconds",
+        code="timeout",
+        step="wait",
+        hint="it was killed: allow more time, or find out what it waits for",
+    )
 
 
 def receive_master(socket: _socket.socket) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import _socket
 import _struct
+import fcntl
 import posix
 
 from pyrunc import timeline
@@ -29,7 +30,18 @@ from pyrunc.plan import (
     FD_TREE_RECURSIVE,
     opcodes,
 )
-from pyrunc.processes import SIGKILL, exit_status, look, open_pidfd, pidfd_open, reap, send, wait_end
+from pyrunc.processes import (
+    OWN_STDIO,
+    SIGKILL,
+    exit_status,
+    look,
+    open_pidfd,
+    pidfd_open,
+    reap,
+    send,
+    sweep,
+    wait_end,
+)
 from pyrunc.state_directory import read_file
 
 TYPE_CHECKING = False
@@ -263,16 +275,20 @@ def spawn(
     listener: int = -1,
     watch: int = -1,
     preserve: int = 0,
+    stdio: tuple[int, int, int] = OWN_STDIO,
 ) -> Init:
     """clone3 and execveat of pyrunc-init from a sealed memfd; raises Error. Closes ``clone_fd``."""
     from pyrunc._native.load import clone
 
     timeline.spawning(plan)
+    sweep()
     native = clone()
     lib, ffi = native.lib, native.ffi
     ours, theirs = socket_pair()
     plan_fd = init_fd = -1
+    moved: list[int] = []
     try:
+        moved = _above_stdio(stdio)
         trace = int(timeline.recorder is not None)
         text = plan.encode(opened.fds, theirs.fileno(), listener, watch, preserve, ignored(), trace)
         plan_fd = checked(lib.pyrunc_sealed_memfd(b"pyrunc-plan", text, len(text), 0), "memfd_create")
@@ -288,6 +304,7 @@ def spawn(
             ffi.new("int[]", keep),
             len(keep),
             preserve,
+            ffi.new("int[]", moved),
             1 if plan.user_namespace and plan.clone_flags else 0,
             pidfd,
             at,
@@ -300,9 +317,16 @@ def spawn(
         ours.close()
         raise
     finally:
-        opened.close_after += [fd for fd in (theirs.detach(), plan_fd, init_fd, clone_fd) if fd >= 0]
+        opened.close_after += [fd for fd in (theirs.detach(), plan_fd, init_fd, clone_fd, *moved) if fd >= 0]
         opened.close()
     return Init(plan, pid, pidfd[0], ours)
+
+
+def _above_stdio(stdio: tuple[int, int, int]) -> list[int]:
+    """Copies that none of the three overwrites while it is put in place; -1 for one that is there already."""
+    if stdio == OWN_STDIO:
+        return [-1, -1, -1]
+    return [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in stdio]
 
 
 def ignored() -> int:

@@ -11,10 +11,11 @@ import posix
 
 from pyrunc import state_directory as states
 from pyrunc.errors import Error, NotFound, WrongStatus
-from pyrunc.processes import SIGKILL, kernel_is, look, open_pidfd, send
+from pyrunc.processes import OWN_STDIO, SIGKILL, kernel_is, look, open_pidfd, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from pyrunc.cgroup.base import Cgroup
@@ -38,10 +39,12 @@ def create(
     rootless: str = "auto",
     pidfd_socket: str = "",
     no_cgroup: bool = False,
+    stdio: tuple[int, int, int] = OWN_STDIO,
 ) -> None:
     """Make the container, all but its program. It waits for ``start``.
 
     no_cgroup: it stays in its caller's, without limits.
+    stdio: the descriptors that its program gets as standard input, output and error.
     """
     from pyrunc.configuration import read_config
     from pyrunc.creation import Options, create_container
@@ -57,6 +60,7 @@ def create(
         pidfd_socket,
         rootless,
         no_cgroup,
+        stdio,
     )
     create_container(root, id, read_config(bundle), options).close()
 
@@ -85,10 +89,19 @@ def run(
     rootless: str = "auto",
     pidfd_socket: str = "",
     no_cgroup: bool = False,
+    stdio: tuple[int, int, int] = OWN_STDIO,
     detach: bool = False,
     keep: bool = False,
+    timeout: float | None = None,
+    signals: bool = False,
 ) -> int:
-    """create, start and, unless detached, wait and delete. Returns the exit status of the program."""
+    """create, start and, unless detached, wait and delete. Returns the exit status of the program.
+
+    timeout: seconds after which it is killed; raises TimedOut then. Whatever else interrupts the wait,
+    such as KeyboardInterrupt, ends the container as well.
+    signals: those of this process go on to the program, as the command has it. Else they are the caller's,
+    and any thread may call.
+    """
     from pyrunc.creation import Options
     from pyrunc.running import run_container
 
@@ -103,15 +116,19 @@ def run(
         pidfd_socket,
         rootless,
         no_cgroup,
+        stdio,
     )
-    return run_container(root, id, bundle, options, detach, keep)
+    return run_container(root, id, bundle, options, detach, keep, signals, timeout)
 
 
-def exec_process(root: str, id: str, **options: Any) -> int:
-    """Run another process in a running container; see ``execute.execute_process`` for the options."""
+def exec_process(root: str, id: str, args: Sequence[str] = (), **options: Any) -> int:
+    """Run another process in a running container. Returns its exit status, 0 when detached.
+
+    options: those of ``execute.execute_process``, such as env, cwd, user, caps, tty, detach, stdio, timeout.
+    """
     from pyrunc.execute import execute_process
 
-    return execute_process(root, id, **options)
+    return execute_process(root, id, args=args, **options)
 
 
 def state(root: str, id: str) -> dict[str, Any]:

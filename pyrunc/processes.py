@@ -9,6 +9,7 @@ import select
 from pyrunc.state_directory import read_file
 
 SIGKILL = 9
+OWN_STDIO = (0, 1, 2)
 
 
 def in_user_namespace() -> bool:
@@ -98,6 +99,25 @@ def wait_end(pidfd: int, milliseconds: int) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(milliseconds))
+
+
+_left: list[int] = []
+
+
+def leave(pid: int) -> None:
+    """A child of ours that nobody waits for: who lives on, and starts many, must not keep their zombies."""
+    _left.append(pid)
+
+
+def sweep() -> None:
+    """Reap those of them that have ended."""
+    for pid in _left[:]:
+        try:
+            ended = posix.waitpid(pid, posix.WNOHANG)[0]
+        except ChildProcessError:
+            ended = pid
+        if ended and pid in _left:
+            _left.remove(pid)
 
 
 def reap(pid: int) -> int:

@@ -68,7 +68,7 @@ def restore_container(root: str, id: str, bundle: str, options: dict[str, Any]) 
     if not options["detach"]:
         from pyrunc.foreground import Foreground
 
-        foreground = Foreground()
+        foreground = Foreground(True)
     restoration = Restoration(states.make(root, id), spec, plan, cgroup, given)
     pid, pidfd = restoration.restore(options, image, work)
     state = restoration.state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import posix
 
 from pyrunc import timeline
 from pyrunc.configuration import config_error, read_config
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
     from pyrunc.spec import Spec
 
 
-def run_container(root: str, id: str, bundle: str, options: Options, detach: bool, keep: bool) -> int:
+def run_container(
+    root: str,
+    id: str,
+    bundle: str,
+    options: Options,
+    detach: bool,
+    keep: bool,
+    signals: bool,
+    timeout: float | None,
+) -> int:
     """The exit status of the program; 0 when it goes on in the background."""
     spec = read_config(bundle)
     if detach:
@@ -33,7 +43,7 @@ def run_container(root: str, id: str, bundle: str, options: Options, detach: boo
         return 0
     from pyrunc.foreground import Foreground
 
-    foreground = Foreground()
+    foreground = Foreground(signals)
     ours, theirs = _terminal(spec, options)
     created = create_container(root, id, spec, options, theirs.fileno() if theirs else -1, direct=True)
     if theirs:
@@ -45,11 +55,21 @@ def run_container(root: str, id: str, bundle: str, options: Options, detach: boo
         _thread.start_new_thread(readiness.wait, (None,))
     # Others may look at it, stop it, delete it while we wait.
     fcntl.flock(created.state.fd, fcntl.LOCK_UN)
-    status = foreground.wait(created.init.pid, created.init.pidfd, master)
-    created.state.record["pid"] = 0  # reaped
-    if not keep:
-        _delete(created)
-    return status
+    try:
+        try:
+            status = foreground.wait(created.init.pid, created.init.pidfd, master, timeout)
+        except BaseException:
+            created.init.end()
+            raise
+        finally:
+            created.state.record["pid"] = 0  # reaped
+            if not keep:
+                _delete(created)
+        return status
+    finally:
+        created.close()
+        if master >= 0:
+            posix.close(master)
 
 
 def _terminal(spec: Spec, options: Options) -> tuple[_socket.socket | None, _socket.socket | None]:
@@ -88,6 +108,7 @@ def _start(created: Created, console: _socket.socket | None = None) -> tuple[Rea
 
             examine_death(error, cgroup_of(state))
         init.end()
+        init.close()
         poststop(destroy(state, created.spec), state)
         raise
     after_start(state, created.spec)
@@ -110,8 +131,6 @@ def _hand_over(created: Created, agent: _socket.socket | None, fd: int) -> None:
 
 def _delete(created: Created) -> None:
     """As `delete` would, unless somebody else already has."""
-    import posix
-
     state = created.state
     fcntl.flock(state.fd, fcntl.LOCK_EX)
     if posix.fstat(state.fd).st_nlink:

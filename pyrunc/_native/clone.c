@@ -50,6 +50,7 @@ struct spawn {
   const int *keep;
   int nkeep;
   int preserve;
+  const int *stdio;
   int raise_ambient;
   int error; /* out: errno of the child's failure, in the memory that both share */
   int at;    /* out: the call that the child was at */
@@ -80,6 +81,10 @@ ON_SPAWN_STACK static long inherit(int fd) { return syscall(SYS_fcntl, fd, F_SET
 
 /* Only what was asked for goes over the exec. */
 ON_SPAWN_STACK static long choose_descriptors(const struct spawn *spawn) {
+  for (int i = 0; i < 3; i++) {
+    if (spawn->stdio[i] >= 0 && syscall(SYS_dup3, spawn->stdio[i], i, 0) < 0)
+      return -1;
+  }
   if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
     return -1;
   for (int i = 0; i < spawn->nkeep; i++) {
@@ -176,9 +181,9 @@ static long clone_blocked(struct clone_args *args, struct spawn *spawn) {
 }
 
 static int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, int plan_fd, const int *keep, int nkeep,
-                        int preserve, int raise, int *pidfd, int *at) {
+                        int preserve, const int *stdio, int raise, int *pidfd, int *at) {
   _Alignas(16) char stack[SPAWN_STACK];
-  struct spawn spawn = {init_fd, plan_fd, keep, nkeep, preserve, raise, 0, AT_CLONE3};
+  struct spawn spawn = {init_fd, plan_fd, keep, nkeep, preserve, stdio, raise, 0, AT_CLONE3};
   int child = -1;
   struct clone_args args = {
       .flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD,

@@ -3,11 +3,12 @@
 /* The whole of starting pyrunc-init.
  * flags: CLONE_NEW* of new namespaces. cgroup_fd: directory for CLONE_INTO_CGROUP, or -1.
  * init_fd: sealed memfd of pyrunc-init. keep: descriptors that init inherits at their numbers.
- * preserve: descriptors 3..3+preserve-1 are inherited too. raise_ambient: 1 when a user namespace is new.
+ * preserve: descriptors 3..3+preserve-1 are inherited too. stdio: above 2, what becomes
+ * descriptors 0, 1 and 2; -1 for the caller's own. raise_ambient: 1 when a user namespace is new.
  * Returns the pid (of the caller's pid namespace) and stores a close-on-exec pidfd. On failure, at: the call
  * that was refused: 0 clone3, 1 close_range, 2 capset or prctl, 3 execveat. */
 int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, int plan_fd, const int *keep, int nkeep,
-                 int preserve, int raise_ambient, int *pidfd, int *at);
+                 int preserve, const int *stdio, int raise_ambient, int *pidfd, int *at);
 
 /* A sealed memfd with these bytes. executable: 1 for pyrunc-init, 0 for a plan. Returns the descriptor. */
 int pyrunc_sealed_memfd(const char *name, const char *bytes, size_t size, int executable);

@@ -66,6 +66,7 @@ def run(root: str, parsed: Parsed) -> int:
         absolute(options["bundle"]),
         detach=options["detach"],
         keep=options["keep"],
+        signals=True,
         **_creation(parsed),
     )
 
@@ -142,6 +143,7 @@ def exec_(root: str, parsed: Parsed) -> int:
         cgroup=options["cgroup"],
         pidfd_socket=options["pidfd_socket"],
         ignore_paused=options["ignore_paused"],
+        signals=True,
     )
 
 

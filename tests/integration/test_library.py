@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.integration.harness import PROGRAM, Runtime
+import pyrunc
+from tests.integration.harness import PROGRAM, Container, Runtime, cgroups_of, own, wait_for
+
+pytestmark = pytest.mark.skipif(Path(PROGRAM).name != "pyrunc", reason="the library is pyrunc's own")
+GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "library.md").read_text()
 
 SCRIPT = """
 import sys, time
@@ -32,8 +46,6 @@ print(pyrunc.containers(root))
 
 
 def test_a_whole_life(runtime: Runtime) -> None:
-    if Path(PROGRAM).name != "pyrunc":
-        pytest.skip("the library is pyrunc's own")
     container = runtime.sh("exec sleep 100")
     container.write()
     done = subprocess.run(
@@ -45,3 +57,159 @@ def test_a_whole_life(runtime: Runtime) -> None:
         check=False,
     )
     assert done.stdout.splitlines() == ["created", "running 1", "already-exists", "[]"], done.stdout
+
+
+# In this process
+
+
+def surroundings() -> tuple[Any, ...]:
+    """What a call must leave as it was: descriptors, children, mask, handlers."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    return (
+        sorted(os.listdir("/proc/self/fd")),
+        children,
+        signal.pthread_sigmask(signal.SIG_BLOCK, []),
+        handlers,
+    )
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    before = surroundings()
+    yield
+    assert surroundings() == before
+
+
+def written(container: Container) -> tuple[str, str, str]:
+    """What each function takes first."""
+    container.write()
+    return str(container.runtime.root), container.id, str(container.bundle)
+
+
+def output_of(function: Any, *args: Any, **options: Any) -> tuple[int, str]:
+    with tempfile.TemporaryFile() as output:
+        status = function(*args, stdio=(0, output.fileno(), output.fileno()), **options)
+        output.seek(0)
+        return status, output.read().decode()
+
+
+def test_output(runtime: Runtime) -> None:
+    container = runtime.sh("echo out; echo err >&2; ls /proc/self/fd; exit 3")
+    assert output_of(pyrunc.run, *written(container)) == (3, "out\nerr\n0\n1\n2\n3\n")
+
+
+def test_output_and_errors_exchanged(runtime: Runtime) -> None:
+    """Descriptors that are each other's targets."""
+    container = runtime.sh("echo out; echo err >&2")
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        saved = os.dup(1), os.dup(2)
+        os.dup2(output.fileno(), 1)
+        os.dup2(errors.fileno(), 2)
+        try:
+            assert pyrunc.run(*written(container), stdio=(0, 2, 1)) == 0
+        finally:
+            for fd, before in zip((1, 2), saved, strict=True):
+                os.dup2(before, fd)
+                os.close(before)
+        assert (os.pread(output.fileno(), 9, 0), os.pread(errors.fileno(), 9, 0)) == (b"err\n", b"out\n")
+
+
+def test_input(runtime: Runtime) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"7\n")
+    os.close(writing)
+    assert pyrunc.run(*written(runtime.sh("read number; exit $number")), stdio=(reading, 1, 2)) == 7
+    os.close(reading)
+
+
+def test_exec(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    place = str(runtime.root), container.id
+    assert output_of(pyrunc.exec_process, *place, ["sh", "-c", "pwd; exit 4"], cwd="/tmp") == (4, "/tmp\n")
+    assert pyrunc.exec_process(*place, ["true"], env=["A=b"], detach=True) == 0
+    time.sleep(0.3)
+    assert pyrunc.exec_process(*place, ["true"]) == 0  # the one before is reaped by now
+
+
+def test_run_for_too_long(runtime: Runtime) -> None:
+    container = runtime.sleeper()
+    place = written(container)
+    with pytest.raises(pyrunc.TimedOut) as caught:
+        pyrunc.run(*place, timeout=0.3)
+    assert caught.value.code == "timeout"
+    with pytest.raises(pyrunc.NotFound):
+        pyrunc.state(*place[:2])
+    assert not cgroups_of(container.id)
+
+
+def test_exec_for_too_long(runtime: Runtime) -> None:
+    container = runtime.sleeper().started()
+    place = str(runtime.root), container.id
+    with pytest.raises(pyrunc.TimedOut):
+        pyrunc.exec_process(*place, ["sleep", "100"], timeout=0.3)
+    assert pyrunc.state(*place)["status"] == "running"
+    wait_for(lambda: len(pyrunc.processes(*place)) == 1, "the process is not killed")
+
+
+def test_an_interrupted_run_ends_its_container(runtime: Runtime) -> None:
+    place = written(runtime.sleeper())
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        pyrunc.run(*place)
+    timer.join()
+    with pytest.raises(pyrunc.NotFound):
+        pyrunc.state(*place[:2])
+
+
+def test_threads(runtime: Runtime) -> None:
+    places = [written(runtime.sh(f"sleep 0.2; exit {number}")) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda place: pyrunc.run(*place), places, timeout=20)) == list(range(8))
+
+
+def test_keep(runtime: Runtime) -> None:
+    place = written(runtime.sh("exit 5"))
+    assert pyrunc.run(*place, keep=True) == 5
+    assert pyrunc.state(*place[:2])["status"] == "stopped"
+    pyrunc.delete(*place[:2])
+
+
+def test_a_run_that_fails(runtime: Runtime) -> None:
+    with pytest.raises(pyrunc.Error) as caught:
+        pyrunc.run(*written(runtime.container("/bin/nosuch")))
+    assert (caught.value.code, caught.value.path) == ("executable", "process.args")
+
+
+def test_the_loop_of_asyncio_goes_on(runtime: Runtime) -> None:
+    place = written(runtime.sh("sleep 0.5; exit 6"))
+
+    async def main() -> tuple[int, int]:
+        task = asyncio.create_task(asyncio.to_thread(pyrunc.run, *place))
+        turns = 0
+        while not task.done():
+            await asyncio.sleep(0.05)
+            turns += 1
+        return await task, turns
+
+    status, turns = asyncio.run(main())
+    assert status == 6 and turns > 4
+
+
+@pytest.mark.parametrize("number", range(GUIDE.count("```python")))
+def test_the_guide(runtime: Runtime, number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its examples, with ids that are the tests' own."""
+    example = re.findall("```python\n(.*?)```", GUIDE, re.DOTALL)[number]
+    root, id_, bundle = written(runtime.sh("echo hello; sleep 1"))
+    example = re.sub(r'"(first|second|sandbox)"', f'"{own(id_)}"', example).replace("job-", id_[:-1])
+    found: dict[str, Any] = {"root": root, "bundle": bundle}
+    exec(compile(example, "library.md", "exec"), found)
+    if "text" in found:
+        assert (found["status"], found["text"]) == (0, "hello\n")
+    elif "exec_process" in example:
+        assert found["status"] == 3
+    elif "statuses" in found:
+        assert found["statuses"] == [0, 0, 0, 0]
+    else:
+        assert "config-missing" in capsys.readouterr().out
