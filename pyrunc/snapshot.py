@@ -48,12 +48,29 @@ def make() -> str:
         _take(fd, path)
         posix.fsync(fd)  # after a crash of the machine it would have holes, and be mapped all the same
         posix.rename(temporary, path)
+        _list_as_installed()
     except BaseException:
         _remove(temporary)
         raise
     finally:
         posix.close(fd)
     return path
+
+
+def _list_as_installed() -> None:
+    """In RECORD, by which pip uninstalls: what is not listed there stays behind."""
+    line = f"pyrunc/{NAME},,"
+    for name in posix.listdir(_site_dir()):
+        if name.startswith("pyrunc-") and name.endswith(".dist-info"):
+            try:
+                fd = posix.open(
+                    f"{_site_dir()}/{name}/RECORD", posix.O_RDWR | posix.O_APPEND | posix.O_CLOEXEC
+                )
+            except OSError:
+                continue  # packaged without one, or not ours to write
+            if line not in posix.pread(fd, 1 << 20, 0).decode().split():
+                posix.write(fd, f"{line}\n".encode())
+            posix.close(fd)
 
 
 def _start_again(path: str) -> NoReturn:

@@ -113,8 +113,15 @@ def render(error: Error) -> str:
 
 
 def fail(error: Error) -> None:
-    """Reports an error: all of it on standard error, and as exactly one record in the log."""
+    """Reports an error: all of it on standard error, and as exactly one record in the log.
+
+    JSON without a file for it is for standard error, and then alone there.
+    """
     text = render(error)
+    if _log.format == "json" and _log.fd < 0:
+        _log.fd = 2
+        _record("error", text)
+        return
     _record("error", text)
     # "Incorrect Usage: ..." comes first on its line, as runc has it.
     prefix = "" if text.startswith("Incorrect Usage: ") else "pyrunc: "

@@ -380,6 +380,12 @@ def test_usage_errors_are_logged(tmp_path: Path) -> None:
     assert json.loads(log.read_text())["msg"].startswith("Incorrect Usage: ")
 
 
+@pytest.mark.parametrize("line", ["--root /r --log-format json state ..", "--log-format=json create"])
+def test_json_without_a_file_is_on_standard_error(line: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(line) == 1
+    assert json.loads(capfd.readouterr().err)["level"] == "error"
+
+
 def test_log_as_text_and_warnings(calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log"
     assert run(f"--root /r --log {log} start c") == 0

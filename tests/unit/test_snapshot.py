@@ -87,6 +87,15 @@ def test_is_used_when_it_was_made(installed: Installed) -> None:
     assert installed.image.stat().st_mode & 0o777 == 0o600
 
 
+def test_pip_uninstall_knows_of_it(installed: Installed) -> None:
+    record = installed.site / "pyrunc-0.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.write_text("pyrunc/__init__.py,,\n")
+    installed.make()
+    installed.make()
+    assert record.read_text() == "pyrunc/__init__.py,,\npyrunc/pyrunc.snapshot,,\n"
+
+
 def test_is_made_again_from_within_itself(installed: Installed) -> None:
     installed.make()
     first = installed.image.stat().st_ino, installed.image.stat().st_mtime_ns
