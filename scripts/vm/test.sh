@@ -1,8 +1,10 @@
 #!/bin/bash
 # make vm-test: tests on a host with systemd and pure cgroup v2, in a virtual machine. VM_LANES chooses lanes of
-# scripts/vm/job.sh, VM_CACHE is where the image is kept, VM_SECONDS the limit of time.
+# scripts/vm/job.sh ("short" is the least), VM_CACHE is where the image is kept, VM_SECONDS the limit of time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+lanes=${VM_LANES:-root systemd rootless nested security podman peers}
+seconds=${VM_SECONDS:-3600}
 cache=${VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pyrunc-vm}
 if [ ! -e /dev/kvm ]; then
 	echo "vm: NO /dev/kvm HERE: the guest's processor is emulated, about twenty times slower" >&2
@@ -16,7 +18,7 @@ work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
 mkdir "$work/project"
 git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -C "$work/project" -xf -
-printf '%s\n' "${VM_LANES:-root systemd rootless podman security peers}" >"$work/project/vm-lanes"
+printf '%s\n' "$lanes" >"$work/project/vm-lanes"
 unshare --mount --propagation private sh -euc '
 	mount --bind "$1" "$2/project"
 	mount --bind /dev "$2/dev"
@@ -28,6 +30,6 @@ unshare --mount --propagation private sh -euc '
 			--config-settings=build-dir=/tmp/build ."
 ' sh "$work/project" "$cache/root"
 echo "vm: pyrunc is built after $((SECONDS - begun)) s"
-timeout -k 10 "${VM_SECONDS:-1800}" python3 scripts/vm/run.py "$cache" "$work/project" scripts/vm/job.sh \
-	"$((${VM_SECONDS:-1800} - 30))"
+timeout -k 10 "$seconds" python3 scripts/vm/run.py "$cache" "$work/project" scripts/vm/job.sh \
+	"$((seconds - 30))" || { status=$?; echo "vm: FAILED ($lanes) after $((SECONDS - begun)) s" >&2; exit $status; }
 echo "vm: all passed after $((SECONDS - begun)) s"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
+import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +87,7 @@ def test_cpu_shares_become_a_weight_with_equal_defaults(runtime: Runtime, shares
 
 @pytest.mark.spec("EW-11", "cgroup v1 on v2")
 def test_what_v2_cannot_do_is_an_error(runtime: Runtime) -> None:
-    peers_differ("runc", why="leaves it out in silence")
+    peers_differ("runc", "crun", why="one leaves it out in silence, one leaves the cgroup")
     container = limited(runtime.sleeper(), memory={"limit": 64 * MIB, "swappiness": 10})
     assert "swappiness" in container.create().failed().stderr
     assert cgroups_of(container.id) == []
@@ -91,7 +95,7 @@ def test_what_v2_cannot_do_is_an_error(runtime: Runtime) -> None:
 
 def test_init_is_made_in_its_cgroup_and_exec_too(runtime: Runtime) -> None:
     container = runtime.sleeper().started()
-    container.exec("sh", "-c", "sleep 100 & exit 0").ok()
+    container.exec("sh", "-c", "sleep 100 >/dev/null 2>&1 & exit 0").ok()
     assert len(value(container, "cgroup.procs").split()) == 2
 
 
@@ -135,6 +139,111 @@ def test_throttled_disk(runtime: Runtime) -> None:
     container = limited(runtime.sleeper(), blockIO={"throttleReadBpsDevice": rate})
     container.create().ok()
     assert f"{major}:{minor} rbps={MIB}" in value(container, "io.max")
+
+
+def test_a_throttled_disk_is_slow_until_an_update(runtime: Runtime) -> None:
+    """4 s for 1 MiB; afterwards there is no limit."""
+    peers_differ("runc", "crun", why="their `update` takes no io.max back")
+    major, minor = disk()
+    node = {"path": "/dev/disk", "type": "b", "major": major, "minor": minor}
+    rate = {"major": major, "minor": minor, "rate": MIB // 4}
+    container = limited(runtime.sleeper(), blockIO={"throttleReadBpsDevice": [rate]})
+    container.config["linux"]["devices"] = [node]
+    rule = {"allow": True, "type": "b", "major": major, "minor": minor, "access": "r"}
+    container.config["linux"]["resources"]["devices"].append(rule)
+    container.started()
+
+    def seconds() -> float:
+        began = time.monotonic()
+        container.exec("dd", "if=/dev/disk", "of=/dev/null", "bs=64k", "count=16", "iflag=direct").ok()
+        return time.monotonic() - began
+
+    slow = seconds()
+    wanted = {"blockIO": {"throttleReadBpsDevice": [{**rate, "rate": 0}]}}
+    update(container, wanted)
+    assert slow > 3 and seconds() < slow and "rbps" not in value(container, "io.max").replace("rbps=max", "")
+
+
+def update(container: Container, resources: dict[str, Any]) -> None:
+    file = container.bundle / "resources.json"
+    file.write_text(json.dumps(resources))
+    container.runtime("update", "--resources", str(file), container.id).ok()
+
+
+def test_an_update_bites(runtime: Runtime) -> None:
+    """On a running container, for each controller: first it may, then it may not."""
+    container = limited(runtime.sh("while :; do :; done"), memory={"limit": 256 * MIB, "swap": 256 * MIB})
+    container.started()
+    hungry = ("sh", "-c", f"head -c {64 * MIB} /dev/zero | tail | wc -c")
+    assert container.exec(*hungry).ok().stdout.strip() == str(64 * MIB)
+    update(container, {"memory": {"limit": 24 * MIB, "swap": 24 * MIB}})
+    assert container.exec(*hungry).stdout.strip() != str(64 * MIB)
+    assert event(container, "memory.events", "oom_kill") >= 1
+    before = event(container, "cpu.stat", "nr_throttled")
+    update(container, {"cpu": {"quota": 5000, "period": 50000}})
+    wait_for(lambda: event(container, "cpu.stat", "nr_throttled") >= before + 5, "it is not throttled", 30)
+    update(container, {"cpu": {"quota": -1}, "pids": {"limit": 4}})
+    many = "for n in 1 2 3 4 5 6; do sleep 9 >/dev/null 2>&1 & done"
+    assert "can't fork" in container.exec("sh", "-c", many).stderr
+    assert value(container, "cpu.max") == "max 50000" and container.status == "running"
+
+
+def device_programs(container: Container) -> int:
+    """How many programs decide about devices: BPF_PROG_QUERY of bpf(2)."""
+    fd = os.open(directory(container), os.O_RDONLY)
+    attributes = ctypes.create_string_buffer(struct.pack("IIIIQI", fd, 6, 0, 0, 0, 0).ljust(128, b"\0"))
+    result = ctypes.CDLL(None, use_errno=True).syscall(321, 16, attributes, 128)
+    os.close(fd)
+    assert result == 0, os.strerror(ctypes.get_errno())
+    return int(struct.unpack_from("I", attributes, 24)[0])
+
+
+def test_device_rules_are_replaced_by_an_update(runtime: Runtime) -> None:
+    peers_differ("runc", "crun", why="their `update` leaves devices out")
+    container = runtime.sleeper()
+    node = {"path": "/dev/loop", "type": "c", "major": 10, "minor": 237, "fileMode": 0o666}
+    container.config["linux"]["devices"] = [node]
+    container.started()
+    use = ("sh", "-c", "exec 3</dev/loop && cat /dev/null")
+    programs = device_programs(container)
+    deny = {"allow": False, "access": "rwm"}
+    allow = {"allow": True, "type": "c", "major": 10, "minor": 237, "access": "rw"}
+    container.exec(*use).failed()
+    for _ in range(2):
+        update(container, {"devices": [deny, allow]})
+        container.exec(*use).ok()
+        update(container, {"devices": [deny]})
+        container.exec(*use).failed()
+    assert device_programs(container) == programs
+
+
+def test_pressure_is_among_the_statistics(runtime: Runtime) -> None:
+    peers_differ("runc", "crun", why="Debian's versions do not tell it")
+    container = runtime.sleeper().started()
+    found = json.loads(runtime("events", "--stats", container.id).ok().stdout)["data"]
+    for place in (found["cpu"], found["memory"], found["blkio"]):
+        assert set(place["psi"]) >= {"some"} and "total" in place["psi"]["some"]
+
+
+def nsdelegate() -> bool:
+    return any("cgroup2 /sys" in line and "nsdelegate" in line for line in Path("/proc/mounts").open())
+
+
+@pytest.mark.skipif(not UNIFIED or not nsdelegate(), reason="cgroup2 is not mounted with nsdelegate")
+def test_nsdelegate_keeps_the_limits_of_the_container(runtime: Runtime) -> None:
+    """The container may divide what it has, but not change its own limits; exec gets in all the same."""
+    script = (
+        "mkdir /sys/fs/cgroup/below && echo 1M >/sys/fs/cgroup/memory.max || echo refused; exec sleep 100"
+    )
+    container = limited(runtime.sh(script), memory={"limit": 64 * MIB})
+    add_namespace(container.config, "cgroup")
+    container.config["mounts"].append(
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid"]}
+    )
+    container.started()
+    wait_for(lambda: "refused" in container.printed(), "it could change its own limit")
+    assert value(container, "memory.max") == str(64 * MIB)
+    assert container.exec("cat", "/proc/self/cgroup").ok().stdout.strip() == "0::/"
 
 
 def test_device_rules_deny_and_allow(runtime: Runtime) -> None:
@@ -216,7 +325,7 @@ def test_exec_finds_a_container_that_gave_its_controllers_away(runtime: Runtime)
     inner.mkdir()
     (inner / "cgroup.procs").write_text(str(container.pid))
     (top / "cgroup.subtree_control").write_text("+pids")
-    container.exec("sh", "-c", "sleep 100 & exit 0").ok()
+    container.exec("sh", "-c", "sleep 100 >/dev/null 2>&1 & exit 0").ok()
     assert len((inner / "cgroup.procs").read_text().split()) == 2
 
 

@@ -135,6 +135,36 @@ def test_the_state_is_below_the_runtime_directory(user: User) -> None:
     assert (user.home / "pyrunc").is_dir()
 
 
+def test_in_a_container_of_his_own(user: User) -> None:
+    """The user runs the runtime once more, in a container that shows him this machine's files."""
+    inner = json.loads(json.dumps(user.config))
+    inner["linux"]["namespaces"] = [{"type": name} for name in ("pid", "ipc", "uts", "mount", "user")]
+    for key in ("uidMappings", "gidMappings"):
+        inner["linux"][key] = [{"containerID": 0, "hostID": 0, "size": 1}]
+    inner["mounts"] = [each for each in inner["mounts"] if each["destination"] == "/dev"]
+    inner["process"].update(args=["echo", "from within"], capabilities={})
+    inner["root"]["path"] = str(user.bundle / "rootfs")
+    (user.home / "inner").mkdir()
+    (user.home / "inner/config.json").write_text(json.dumps(inner))
+    user.maps_only_himself()
+    user.config["root"]["path"] = str(user.home / "outer")
+    (user.home / "outer").mkdir()
+    for name in ("bin", "lib", "lib64"):
+        (user.home / "outer" / name).symlink_to(f"usr/{name}")
+    runtime = Path(PROGRAM).parent.parent
+    for path in dict.fromkeys(("/usr", str(runtime), str(user.home))):
+        user.config["mounts"].append({"destination": path, "source": path, "options": ["rbind"]})
+    for name in ("bounding", "effective", "permitted"):
+        user.config["process"]["capabilities"][name] += ["CAP_SYS_ADMIN", "CAP_SETFCAP", "CAP_SETUID"]
+    state = user.home / "inner-state"
+    answer = user.run(f"{PROGRAM} --root {state} run --bundle {user.home}/inner {user.id}-in", check=False)
+    assert answer.stdout == "from within\n", answer
+
+
+DELEGATED = UNIFIED and os.access(
+    Path("/sys/fs/cgroup" + Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip()).parent,
+    os.W_OK,
+)
 systemd = pytest.mark.skipif(not (SYSTEMD and UNIFIED), reason="this user has no manager of systemd's")
 
 
@@ -151,14 +181,15 @@ def test_limits_by_the_users_manager(user: User) -> None:
     directory = cgroup_of(user)
     assert directory.name == f"pyrunc-{user.id}.scope"
     assert (directory / "memory.max").read_text().strip() == str(64 << 20)
-    user("exec", user.id, "true")
+    # Also from a login session, from where the user may move nobody into his manager's cgroups.
+    assert user("exec", user.id, "cat", "/proc/self/cgroup").stdout == "0::/\n"
     user("pause", user.id)
     user("resume", user.id)
     user("delete", "--force", user.id)
     assert not directory.exists()
 
 
-@systemd
+@pytest.mark.skipif(not DELEGATED, reason="the cgroup that the tests are run in is not this user's")
 def test_limits_in_a_delegated_cgroup(user: User) -> None:
     """cgroupfs: a sibling of our own cgroup, which the user's manager delegated."""
     user.config["linux"]["resources"] = {"pids": {"limit": 20}}
