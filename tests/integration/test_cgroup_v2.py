@@ -232,9 +232,7 @@ def nsdelegate() -> bool:
 @pytest.mark.skipif(not UNIFIED or not nsdelegate(), reason="cgroup2 is not mounted with nsdelegate")
 def test_nsdelegate_keeps_the_limits_of_the_container(runtime: Runtime) -> None:
     """The container may divide what it has, but not change its own limits; exec gets in all the same."""
-    script = (
-        "mkdir /sys/fs/cgroup/below && echo 1M >/sys/fs/cgroup/memory.max || echo refused; exec sleep 100"
-    )
+    script = "cd /sys/fs/cgroup && mkdir below && echo 1M >memory.max || echo refused; exec sleep 100"
     container = limited(runtime.sh(script), memory={"limit": 64 * MIB})
     add_namespace(container.config, "cgroup")
     container.config["mounts"].append(

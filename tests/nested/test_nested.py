@@ -1,4 +1,4 @@
-"""A container in a container: the runtime inside one of its own, with less and less that the outer one may do."""
+"""A container in a container: the runtime inside one of its own, which may do less and less."""
 
 from __future__ import annotations
 
