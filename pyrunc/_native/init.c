@@ -167,10 +167,16 @@ const char **make_vector(struct init *c, int argument, const char *when_empty) {
   return vector;
 }
 
-/* The parent is gone: nobody to tell. */
+/* What was sent stays in the queue when the kernel can't hand it out: the parent does not send it again, and may
+ * have told its caller already that the container is there. At last the parent is gone: nobody to tell. */
 static void wait_for_go(struct init *c) {
   struct plan_message message;
-  if (receive_message(c->peer, &message) < 0 || message.kind != PLAN_MSG_GO)
+  int result;
+  int tries = 8;
+  do {
+    result = receive_message(c->peer, &message);
+  } while (result < 0 && result != -EPIPE && --tries);
+  if (result < 0 || message.kind != PLAN_MSG_GO)
     sys_exit(1);
 }
 

@@ -1,11 +1,12 @@
 /* inject: runs a command and makes one system call of its process tree fail.
  *
- *   inject [-o REPORT] [-p PID] N ACTION COMMAND...
+ *   inject [-o REPORT] [-p PID] [-s NUMBER] N ACTION COMMAND...
  *
  * By ptrace(2). The system calls of the runtime and of pyrunc-init are counted in the order in which they
  * happen, over all processes; the Nth of them fails with the errno ACTION, or its process gets SIGKILL if
  * ACTION is "kill". N = 0 only counts. What another program does, a hook's or the container's, is neither
  * counted nor changed. -p: also a process that runs already: the init that `start` releases.
+ * -s: only the system call of this number counts.
  * REPORT gets one line: calls counted, number of the call that failed, the program that made it.
  * The exit status is that of the command, 128 + N for signal N. */
 #include <errno.h>
@@ -29,6 +30,7 @@
 static const long OPTIONS =
     PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC;
 
+static long only = -1; /* the one that counts; -1: all */
 static long calls;    /* counted so far */
 static long wanted;   /* the one that fails */
 static int failure;   /* its errno; 0: SIGKILL */
@@ -47,6 +49,8 @@ static bool can_fail(long number) {
       return false;
   return true;
 }
+
+static bool counts(long number) { return can_fail(number) && (only < 0 || number == only); }
 
 static bool is_ours(pid_t pid) {
   char link[64];
@@ -96,7 +100,7 @@ static void system_call(pid_t pid) {
     ptrace(PTRACE_SETREGS, pid, 0, &registers);
     in_hand = 0;
   }
-  if (info.op == PTRACE_SYSCALL_INFO_ENTRY && can_fail((long)info.entry.nr) && ++calls == wanted)
+  if (info.op == PTRACE_SYSCALL_INFO_ENTRY && counts((long)info.entry.nr) && ++calls == wanted)
     strike(pid);
 }
 
@@ -161,11 +165,13 @@ int main(int argc, char **argv) {
   const char *report = NULL;
   pid_t also = 0;
   int option;
-  while ((option = getopt(argc, argv, "+o:p:")) > 0) {
+  while ((option = getopt(argc, argv, "+o:p:s:")) > 0) {
     if (option == 'o')
       report = optarg;
     else if (option == 'p')
       also = atoi(optarg);
+    else if (option == 's')
+      only = atol(optarg);
     else
       return 125;
   }
