@@ -16,6 +16,7 @@ from pyrunc.processes import OWN_STDIO, SIGKILL, kernel_is, look, open_pidfd, se
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
     from typing import Any
 
     from pyrunc.cgroup.base import Cgroup
@@ -26,9 +27,9 @@ _INIT_NAME = b"pyrunc-init"
 
 
 def create(
-    root: str,
+    root: str | PathLike[str],
     id: str,
-    bundle: str,
+    bundle: str | PathLike[str],
     *,
     console_socket: str = "",
     pid_file: str = "",
@@ -62,7 +63,7 @@ def create(
         no_cgroup,
         stdio,
     )
-    create_container(root, id, read_config(bundle), options).close()
+    create_container(_absolute(root), id, read_config(_absolute(bundle)), options).close()
 
 
 def start(root: str, id: str) -> None:
@@ -76,9 +77,9 @@ def start(root: str, id: str) -> None:
 
 
 def run(
-    root: str,
+    root: str | PathLike[str],
     id: str,
-    bundle: str,
+    bundle: str | PathLike[str],
     *,
     console_socket: str = "",
     pid_file: str = "",
@@ -118,7 +119,13 @@ def run(
         no_cgroup,
         stdio,
     )
-    return run_container(root, id, bundle, options, detach, keep, signals, timeout)
+    return run_container(_absolute(root), id, _absolute(bundle), options, detach, keep, signals, timeout)
+
+
+def _absolute(path: str | PathLike[str]) -> str:
+    """What is remembered must not depend on where we are."""
+    text = posix.fspath(path)
+    return text if text.startswith("/") else f"{posix.getcwd()}/{text}"
 
 
 def exec_process(root: str, id: str, args: Sequence[str] = (), **options: Any) -> int:

@@ -169,6 +169,18 @@ def test_threads(runtime: Runtime) -> None:
         assert list(pool.map(lambda place: pyrunc.run(*place), places, timeout=20)) == list(range(8))
 
 
+def test_paths_are_any_paths(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative ones are remembered by where they led."""
+    container = runtime.sleeper()
+    root, id_, bundle = written(container)
+    monkeypatch.chdir(runtime.tmp)
+    pyrunc.create(Path("state"), id_, container.bundle.relative_to(runtime.tmp))
+    monkeypatch.chdir("/")
+    assert pyrunc.state(root, id_)["bundle"] == bundle
+    pyrunc.start(root, id_)
+    pyrunc.delete(root, id_, force=True)
+
+
 def test_keep(runtime: Runtime) -> None:
     place = written(runtime.sh("exit 5"))
     assert pyrunc.run(*place, keep=True) == 5
