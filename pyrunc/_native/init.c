@@ -243,6 +243,8 @@ static void step_gate(struct init *c) {
   const struct plan_header *header = c->plan.header;
   struct plan_message message = {.kind = PLAN_MSG_READY, .step = c->step};
   close_retired(c); /* it may be long until `start` */
+  if (header->listener >= 0)
+    end_when_asked(); /* before the runtime can tell anybody of us */
   if (send_message(c, &message, NULL, -1) < 0)
     sys_exit(1);
   c->early = false;
@@ -254,7 +256,6 @@ static void step_gate(struct init *c) {
   }
   wait_for_go(c);
   sys_close(c->peer);
-  end_when_asked();
   c->peer = wait_for_start(header->listener, header->watch, &message);
   c->trace = message.value == 1;
   sys_close(header->listener);

@@ -225,3 +225,14 @@ def test_the_guide(runtime: Runtime, number: int, capsys: pytest.CaptureFixture[
         assert found["statuses"] == [0, 0, 0, 0]
     else:
         assert "config-missing" in capsys.readouterr().out
+
+
+def test_a_relative_bundle(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rootfs is the one beside its config.json; the state has the absolute path."""
+    container = runtime.container("/bin/true")
+    root, id, bundle = written(container)
+    monkeypatch.chdir(container.bundle.parent)
+    pyrunc.create(root, id, container.bundle.name)
+    described = pyrunc.state(root, id)
+    pyrunc.delete(root, id, force=True)
+    assert (described["bundle"], described["rootfs"]) == (bundle, f"{bundle}/rootfs")
