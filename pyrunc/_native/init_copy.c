@@ -2,7 +2,7 @@
  * is followed. */
 #include "init.h"
 
-enum { COPY_DEPTH = 100, ENTRIES_SIZE = 4096 };
+enum { COPY_DEPTH = 100, ENTRIES_SIZE = 4096, SEEK_DATA_NUMBER = 3, SEEK_HOLE_NUMBER = 4 };
 
 /* As getdents64(2) gives it. */
 struct entry {
@@ -31,12 +31,34 @@ static void copy_metadata(const struct copy *copy, int fd, const struct stat *st
   good(copy, SYS(utimensat, fd, 0, times, 0));
 }
 
+/* What a file holds, without its holes: they would be memory in the tmpfs, and cost the image nothing. */
+static void copy_content(const struct copy *copy, int source, int target, int64_t size) {
+  int64_t at = 0;
+  while (at < size) {
+    long data = SYS(lseek, source, at, SEEK_DATA_NUMBER);
+    if (data == -ENXIO)
+      break; /* the rest is a hole */
+    at = good(copy, data);
+    int64_t end = good(copy, SYS(lseek, source, at, SEEK_HOLE_NUMBER));
+    good(copy, SYS(lseek, target, at, 0));
+    while (at < end && good(copy, SYS(sendfile, target, source, &at, end - at)) > 0)
+      continue;
+    if (at < end)
+      break; /* it has become shorter */
+  }
+  good(copy, SYS(ftruncate, target, size));
+}
+
+/* O_NONBLOCK: it may have become a fifo since it was looked at. */
 static void copy_file(const struct copy *copy, int from, int to, const char *name, const struct stat *status) {
-  int source = (int)good(copy, SYS(openat, from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat now;
+  int source = (int)good(copy, SYS(openat, from, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC));
+  good(copy, SYS(fstat, source, &now));
+  if ((now.st_mode & S_IFMT) != S_IFREG)
+    good(copy, -EAGAIN);
   int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   int target = (int)good(copy, SYS(openat, to, name, flags, 0600));
-  while (good(copy, SYS(sendfile, target, source, 0, 1 << 30)) > 0)
-    continue;
+  copy_content(copy, source, target, now.st_size);
   copy_metadata(copy, target, status);
   sys_close(source);
   sys_close(target);

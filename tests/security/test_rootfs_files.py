@@ -217,3 +217,37 @@ def test_devices_without_a_name(runtime: Runtime, device: str) -> None:
     civil(container.run())
     nothing_left(container)
     treasure.check()
+
+
+def test_a_copy_of_a_file_with_holes_has_them_too(runtime: Runtime) -> None:
+    """64 GiB that take no room in the image would fill the memory of the host."""
+    peers_differ("runc", "crun", why="copy the holes, or know no tmpcopyup")
+    container = runtime.sh("stat -c %s /d/f; head -c 5 /d/f; tail -c 5 /d/f; du -k /d/f")
+    own_directory(container, "d")
+    size = 64 << 30
+    with (container.rootfs / "d" / "f").open("wb") as file:
+        file.write(b"first")
+        file.seek(size - 5)
+        file.write(b" last")
+    options = ["tmpcopyup", "size=1m"]
+    mount = {"destination": "/d", "type": "tmpfs", "source": "tmpfs", "options": options}
+    container.config["mounts"].append(mount)
+    total, rest = container.run(timeout=20).ok().lines
+    assert total == str(size)
+    assert rest.startswith("first last") and int(rest.split()[1].removeprefix("last")) <= 64
+
+
+@pytest.mark.parametrize("kind", ["fifo", "out", "directory"])
+def test_a_copy_of_what_is_exchanged_meanwhile(runtime: Runtime, kind: str) -> None:
+    peers_differ("runc", "crun", why="know no tmpcopyup, or wait")
+    container = runtime.container("/bin/true")
+    treasure = Treasure(container)
+    directory = own_directory(container, "d")
+    (directory / "f").write_text("x")
+    make(kind, container.rootfs / "other", treasure.file)
+    mount = {"destination": "/d", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}
+    container.config["mounts"].append(mount)
+    with exchanging((directory / "f", container.rootfs / "other")):
+        for _ in range(RACES):
+            civil(container.run(timeout=20))
+    treasure.check()
