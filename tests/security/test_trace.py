@@ -128,6 +128,8 @@ def test_a_name_in_the_rootfs_is_resolved_in_the_root(container: Container) -> N
     for call in calls[opening + 1 :]:
         if call.pid != init or call.name in ("open_tree", "move_mount", "umount2", "chdir", "chroot"):
             continue
+        if call.name == "openat2" and re.fullmatch(r"\d+/fd/\d+", call.strings[0]):
+            continue  # our own descriptor, by the verified procfs: to read what was looked at before
         if call.name == "openat2":
             assert "RESOLVE_IN_ROOT" in call.rest or "RESOLVE_BENEATH" in call.rest, call
             assert "RESOLVE_NO_MAGICLINKS" in call.rest or "RESOLVE_NO_SYMLINKS" in call.rest, call
