@@ -30,7 +30,9 @@ def update_container(
             raise WrongStatus("container not running", code="not-running", subject=id)
         before = _limits(state)
         cgroup = cgroup_of(state)
-        cgroup.update(with_swap(resources, before) if cgroup.version == "v2" else resources)
+        cgroup.update(
+            with_period(with_swap(resources, before), before) if cgroup.version == "v2" else resources
+        )
         state.record["resources"] = merged(before, resources)
         state.save()
         if l3_cache_schema or mem_bw_schema:
@@ -73,6 +75,16 @@ def with_swap(resources: dict[str, Any], before: dict[str, Any]) -> dict[str, An
     if limit > 0 and not swap and known.get("swap"):
         return {**resources, "memory": {**memory, "swap": known["swap"]}}
     return resources
+
+
+def with_period(resources: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """A quota counts in each period: v2 and systemd have both in one, so each of the two needs the other."""
+    cpu, known = resources.get("cpu") or {}, before.get("cpu") or {}
+    added = {}
+    for given, other in (("quota", "period"), ("period", "quota")):
+        if cpu.get(given) and not cpu.get(other) and known.get(other):
+            added[other] = known[other]
+    return {**resources, "cpu": {**cpu, **added}} if added else resources
 
 
 def _set_schemata(state: State, lines: tuple[str, ...]) -> None:

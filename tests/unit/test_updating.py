@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyrunc.updating import merged, with_swap
+from pyrunc.updating import merged, with_period, with_swap
 
 BEFORE = {"memory": {"limit": 64, "swap": 96}, "cpu": {"shares": 5, "burst": 7}, "pids": {"limit": 9}}
 
@@ -39,3 +39,18 @@ def test_merged(resources: dict[str, Any], after: dict[str, Any]) -> None:
 )
 def test_memory_and_swap_of_v2(memory: dict[str, int], written: dict[str, int]) -> None:
     assert with_swap({"memory": memory}, BEFORE)["memory"] == written
+
+
+@pytest.mark.parametrize(
+    ("cpu", "written"),
+    [
+        ({"quota": 10000}, {"quota": 10000, "period": 50000}),
+        ({"quota": -1}, {"quota": -1, "period": 50000}),
+        ({"period": 20000}, {"quota": 25000, "period": 20000}),
+        ({"quota": 10000, "period": 20000}, {"quota": 10000, "period": 20000}),
+        ({"shares": 100}, {"shares": 100}),
+    ],
+)
+def test_quota_and_period_know_each_other(cpu: dict[str, int], written: dict[str, int]) -> None:
+    """A quota alone would else be one of the default period."""
+    assert with_period({"cpu": cpu}, {"cpu": {"quota": 25000, "period": 50000}})["cpu"] == written
