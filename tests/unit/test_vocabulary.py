@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import signal
 from pathlib import Path
 from types import ModuleType
@@ -97,6 +98,15 @@ def test_features_names_only_what_is_in_the_tables() -> None:
     seccomp = part_of_schema(("linux", "seccomp"))["properties"]
     assert set(linux["seccomp"]["knownFlags"]) == set(seccomp["flags"]["items"]["enum"])
     assert set(linux["seccomp"]["archs"]) == set(seccomp["architectures"]["items"]["enum"])
+
+
+@pytest.mark.spec("features")
+def test_every_annotation_that_is_read_is_told_of() -> None:
+    """Whoever passes on the annotations of strangers has to know which ones do something."""
+    files = [file for file in (REPO / "pyrunc").rglob("*.py") if file.name != "annotations.py"]
+    text = "".join(file.read_text() for file in files)
+    read = set(re.findall(r'"((?:run\.oci|org\.systemd|org\.criu)\.[a-z._]+)"', text))
+    assert read == set(document()["potentiallyUnsafeConfigAnnotations"])
 
 
 @pytest.mark.spec("features")
