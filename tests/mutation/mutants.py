@@ -164,6 +164,36 @@ MUTANTS = (
         "or (start_time and seen.start_time != start_time)", "",
         "security/test_concurrency.py::test_a_reused_pid_is_not_the_container",
     ),
+    Mutant(
+        "exec in the root of the host", "plan/exec.py", "if not rooted:", "if False:",
+        "security/test_namespaces.py::test_exec_is_in_the_containers_root",
+    ),
+    Mutant(
+        "a record of somebody else's obeyed", "state_directory.py",
+        "    if not _is_ours(status):\n        posix", "    if False:\n        posix",
+        "security/test_state.py::test_a_record_that_others_can_write_is_not_obeyed",
+    ),
+    Mutant(
+        "SIGCHLD left ignored", "cli/main.py", "_signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)", "pass",
+        "security/test_leaks.py::test_a_caller_that_ignores_sigchld_learns_the_exit_status",
+    ),
+    Mutant(
+        "an option of a bind mount dropped", "rules.py", "and option not in KNOWN:", "and False:",
+        "security/test_configuration.py::test_an_option_that_a_bind_mount_would_ignore",
+    ),
+    Mutant(
+        "a sysctl of the runtime's own namespace", "launch.py",
+        "if request.written and _is_own(fd, request.nstype):", "if False:",
+        "security/test_namespaces.py::test_a_parameter_of_a_namespace_that_is_the_runtimes_own",
+    ),
+    Mutant(
+        "a limit that stops start", "plan/process.py", "if soft < least or hard < least:", "if False:",
+        "security/test_surroundings.py::test_start_needs_nothing_of_the_containers_limits",
+    ),
+    Mutant(
+        "names that drive the terminal", "cli/report.py", "if not text.isprintable():", "if False:",
+        "security/test_configuration.py::test_an_error_does_not_drive_the_terminal",
+    ),
     Mutant("an occupied cgroup", "creation.py", "self.cgroup.refuse_occupied()", "pass",
            "integration/test_cgroup.py::test_an_occupied_cgroup_is_refused_and_left_alone"),
     Mutant("a paused container that can't be killed", "lifecycle.py", "            cgroup_of(found).thaw()\n",
