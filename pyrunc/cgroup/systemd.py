@@ -252,7 +252,7 @@ def names(cgroups_path: str | None, id: str, user: bool) -> tuple[str, str]:
     slice = slice or ("user.slice" if user else "system.slice")
     if name.endswith(".slice"):
         return slice, name
-    return slice, (f"{prefix}-{name}" if prefix else name) + ".scope"
+    return slice, f"{prefix}-{name}.scope"  # as everybody has it, with an empty prefix, too
 
 
 def expand(slice: str) -> str:

@@ -98,6 +98,8 @@ ROOT_DISK = Path("/dev/block") / DISK
 def test_a_limit_is_a_property_and_in_the_file(
     scope: Container, resources: dict[str, Any], name: str, shows: str, file: str, holds: str
 ) -> None:
+    if name == "MemorySwapMax":
+        peers_differ("crun", why="tells systemd the sum of memory and swap")
     scope.config["linux"]["resources"].update(resources)
     scope.started()
     reload()
@@ -137,12 +139,14 @@ def test_an_unknown_file_of_unified_is_named(scope: Container) -> None:
     [
         ("{slice}.slice:a:{id}", "{slice}.slice/a-{id}.scope"),
         ("{slice}-in.slice:a:{id}", "{slice}.slice/{slice}-in.slice/a-{id}.scope"),
-        ("{slice}.slice::{id}", "{slice}.slice/{id}.scope"),
+        ("{slice}.slice::{id}", "{slice}.slice/-{id}.scope"),
         (":a:{id}", "system.slice/a-{id}.scope"),
         ("-.slice:a:{id}", "a-{id}.scope"),
     ],
 )
 def test_a_cgroups_path_has_its_place(runtime: Runtime, path: str, expected: str) -> None:
+    if path.startswith(":"):
+        peers_differ("crun", why="has another slice by default")
     container = runtime.sleeper()
     names = {"slice": "test" + container.id.rpartition("-")[2], "id": container.id}
     container.config["linux"]["cgroupsPath"] = path.format(**names)
@@ -250,6 +254,7 @@ def test_a_failed_unit_of_that_name_is_reset(scope: Container) -> None:
 
 def test_kill_reaches_all_processes_of_the_scope(scope: Container) -> None:
     """Without a pid namespace of its own a container's processes do not end with the first."""
+    peers_differ("runc", "crun", why="Debian's versions kill the first process only")
     scope.config["linux"]["namespaces"] = [
         each for each in scope.config["linux"]["namespaces"] if each["type"] != "pid"
     ]
@@ -262,13 +267,14 @@ def test_kill_reaches_all_processes_of_the_scope(scope: Container) -> None:
 
 
 def test_pause_update_and_exec_by_the_files(scope: Container) -> None:
+    peers_differ("crun", why="its container is in a cgroup below the scope")
     scope.started()
     scope.runtime("pause", scope.id).ok()
     assert "frozen 1" in (directory(scope) / "cgroup.events").read_text()
     scope.runtime("update", "--pids-limit", "44", scope.id).ok()
     assert (directory(scope) / "pids.max").read_text().strip() == "44"
     scope.runtime("resume", scope.id).ok()
-    scope.exec("sh", "-c", "sleep 100 & exit 0").ok()
+    scope.exec("sh", "-c", "sleep 100 >/dev/null 2>&1 & exit 0").ok()
     assert len((directory(scope) / "cgroup.procs").read_text().split()) == 2
 
 

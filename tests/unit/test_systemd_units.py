@@ -20,7 +20,7 @@ INFINITY = unit_properties.INFINITY
     [
         ("machine.slice:libpod:abc", False, ("machine.slice", "libpod-abc.scope")),
         (":docker:abc", False, ("system.slice", "docker-abc.scope")),
-        ("a-b.slice::abc", False, ("a-b.slice", "abc.scope")),
+        ("a-b.slice::abc", False, ("a-b.slice", "-abc.scope")),
         ("a.slice:x:b.slice", False, ("a.slice", "b.slice")),
         (None, False, ("system.slice", "pyrunc-ID.scope")),
         (None, True, ("user.slice", "pyrunc-ID.scope")),
