@@ -25,10 +25,15 @@ def is_rootless() -> bool:
     return posix.geteuid() != 0 or in_user_namespace()
 
 
+_release: list[int] = []  # the kernel's, once it was asked for
+
+
 def kernel_is(*least: int) -> bool:
     """Whether the kernel is of this release, such as 6, 1, or a newer one."""
-    major, minor = posix.uname().release.split(".")[:2]
-    return (int(major), int("".join(filter(str.isdigit, minor)) or "0")) >= least
+    if not _release:
+        major, minor = posix.uname().release.split(".")[:2]
+        _release[:] = int(major), int("".join(filter(str.isdigit, minor)) or "0")
+    return _release >= [*least]
 
 
 class Seen:

@@ -209,7 +209,8 @@ def load(root: str, id: str, lock: bool = False, damaged: bool = False) -> State
 def glance(root: str, id: str) -> tuple[State, int]:
     """What load() gives, and the user id of who made it, in half the system calls: for a reader of many.
 
-    The state has no descriptor of its directory (``fd`` is -1).
+    The state has no descriptor of its directory (``fd`` is -1), and is to be looked at only: what it says of
+    mounts and of the cgroup is not checked.
     """
     try:
         fd = posix.open(f"{root}/{id}/state.json", _RECORD)
@@ -217,7 +218,7 @@ def glance(root: str, id: str) -> tuple[State, int]:
             status = posix.fstat(fd)
             if not _is_ours(status):
                 raise Refused("", "somebody else's")
-            record = _checked(parse_json(read_open(fd, _LARGEST).decode()))
+            record = _shaped(parse_json(read_open(fd, _LARGEST).decode()))
             return State(root, id, -1, record), status.st_uid
         finally:
             posix.close(fd)
@@ -244,6 +245,16 @@ _PID_MAX = 1 << 22
 
 def _checked(record: Any) -> dict[str, Any]:
     """The record, if it can be one that was written here. Raises Refused."""
+    _shaped(record)
+    if any(type(path) is not str for path in record["mounts"]):
+        raise Refused("mounts", "not paths")
+    if not _is_cgroup(record["cgroup"]):
+        raise Refused("cgroup", "not what a driver records")
+    return record  # type: ignore[no-any-return]
+
+
+def _shaped(record: Any) -> dict[str, Any]:
+    """The record, if it has all that every record has, in its type. Raises Refused."""
     if type(record) is not dict:
         raise Refused("", "not an object")
     for key, kind in _TYPES.items():
@@ -251,10 +262,6 @@ def _checked(record: Any) -> dict[str, Any]:
             raise Refused(key, "missing, or of another type")
     if not 0 <= record["pid"] <= _PID_MAX or record["start_time"] < 0:
         raise Refused("pid", "not a pid")
-    if any(type(path) is not str for path in record["mounts"]):
-        raise Refused("mounts", "not paths")
-    if not _is_cgroup(record["cgroup"]):
-        raise Refused("cgroup", "not what a driver records")
     return record
 
 
