@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyrunc.vocabulary.capabilities import CAPABILITIES
+from pyrunc.vocabulary.mount_options import is_parameter
 
 if TYPE_CHECKING:
     from pyrunc.rules import Found, Where
@@ -44,10 +45,23 @@ def config_warnings(document: Any, schema: dict[str, Any], part: str = "") -> It
         yield ("ociVersion",), "is from before version 1.0.0 and is read as 1.0.0", ""
     mounts = document.get("mounts")
     for index, mount in enumerate(mounts if isinstance(mounts, list) else []):
-        destination = mount.get("destination") if isinstance(mount, dict) else None
+        if not isinstance(mount, dict):
+            continue
+        yield from _bind_parameters(mount, index)
+        destination = mount.get("destination")
         if isinstance(destination, str) and destination[:1] not in ("", "/"):
             message = f"{destination} is relative, and is taken below /"
             yield ("mounts", index, "destination"), message, "write an absolute path"
+
+
+def _bind_parameters(mount: dict[str, Any], index: int) -> Iterator[Found]:
+    options = mount.get("options")
+    if not isinstance(options, list) or not ("bind" in options or "rbind" in options):
+        return
+    for position, option in enumerate(options):
+        if isinstance(option, str) and is_parameter(option):
+            message = f"{option} is ignored: what is bound keeps its file system's parameters"
+            yield ("mounts", index, "options", position), message, ""
 
 
 def nearest(name: str, known: Any) -> str:

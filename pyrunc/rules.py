@@ -10,7 +10,7 @@ from pyrunc.plan.devices import MAJOR_MAX, MINOR_MAX
 from pyrunc.plan.security import is_of_ipc
 from pyrunc.spec import U32, decimal
 from pyrunc.vocabulary.hooks import HOOKS
-from pyrunc.vocabulary.mount_options import KNOWN
+from pyrunc.vocabulary.mount_options import KNOWN, is_parameter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,8 +136,10 @@ def _mounts(document: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]
             if not mount.get("source"):
                 yield (*where, "source"), "is required for a bind mount", ""
             for position, option in enumerate(options):
-                # The kernel takes none for the file system here: `RO` would be as good as nothing.
-                if type(option) is str and option and option not in KNOWN:
+                # A parameter for a file system is in vain here, a misspelled `ro` would be harm.
+                if type(option) is not str or not option or is_parameter(option):
+                    continue
+                if option not in KNOWN:
                     message = f"{option!r} is no option of a bind mount"
                     yield (*where, "options", position), message, ""
         elif not mount.get("type"):

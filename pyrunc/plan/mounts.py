@@ -192,6 +192,8 @@ def _bind(
         raise mount.refuse("source", "missing")
     if source[0] != "/":
         source = f"{host.bundle}/{source}"
+    for parameter in options.parameters:
+        plan.warnings.append(f"{mount.path}.options: {parameter} is ignored by a bind mount")
     destination = mount.text("destination")
     own = namespaces.new & CLONE_NEWNS and not namespaces.has(CLONE_NEWUSER)
     apart = own and options.propagation & (MS_PRIVATE | MS_UNBINDABLE)

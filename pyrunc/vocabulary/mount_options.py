@@ -72,3 +72,9 @@ KNOWN = (
     *(*ATTRIBUTES, *RECURSIVE, *PROPAGATION, *SUPERBLOCK, *MOUNT_FLAGS),
     *(*BINDS, *ID_MAPS, *ACTIONS, "defaults"),
 )
+
+
+def is_parameter(option: str) -> bool:
+    """Whether it is a NAME=VALUE that only a file system can know, such as mode=755. ro=1 is not."""
+    name, equals, _ = option.partition("=")
+    return bool(name and equals) and name not in KNOWN

@@ -275,3 +275,14 @@ def test_a_mount_label_without_selinux_says_nothing(runtime: Runtime) -> None:
     container.config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0:c1,c2"
     mount(container, "/t", "size=1m")
     assert not any("context" in option for option in shown(container)[1])
+
+
+def test_a_bind_takes_no_parameters_of_a_file_system(runtime: Runtime) -> None:
+    """mode=755 and size=1k are for a tmpfs: what is bound keeps its own, and the other options count."""
+    container = runtime.sleeper()
+    (runtime.tmp / "bound").mkdir(mode=0o700)
+    options = ["bind", "ro", "mode=755", "size=1k"]
+    mount(container, "/t", *options, type="bind", source=str(runtime.tmp / "bound"))
+    attributes, parameters = shown(container)
+    assert "ro" in attributes and "size=1k" not in parameters
+    assert (runtime.tmp / "bound").stat().st_mode & 0o7777 == 0o700

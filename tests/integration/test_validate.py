@@ -65,6 +65,20 @@ def test_warnings_alone_are_no_failure(bundle: Path) -> None:
     assert "1 warning" in done.stdout
 
 
+def test_parameters_of_a_file_system_on_a_bind_are_warned_of(bundle: Path) -> None:
+    mount = {
+        "destination": "/x",
+        "type": "bind",
+        "source": "/etc",
+        "options": ["bind", "mode=755", "size=1k"],
+    }
+    change(bundle, {"mounts": [mount]})
+    done = run("validate", str(bundle))
+    assert done.returncode == 0
+    assert "mounts[0].options[1] mode=755 is ignored" in done.stdout
+    assert "mounts[0].options[2] size=1k is ignored" in done.stdout
+
+
 def test_json_for_programs(bundle: Path) -> None:
     change(bundle, {"root": {}, "hostnam": "h"})
     done = run("validate", "--json", str(bundle))

@@ -408,7 +408,7 @@ def test_an_environment_that_is_none(runtime: Runtime, place: str, entry: str) -
     nothing_left(container)
 
 
-OPTIONS = ["RO", "readonly", "ro,nosuid", "nosuid nodev", " ro", "ro ", "NOSUID", "size=1m", "nosuiD", "ro=1"]
+OPTIONS = ["RO", "readonly", "ro,nosuid", "nosuid nodev", " ro", "ro ", "NOSUID", "=1m", "nosuiD", "ro=1"]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
