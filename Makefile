@@ -55,7 +55,6 @@ run: build
 	-$(call apt,mmdebstrap)
 	sh scripts/demo_debian.sh
 
-
 # As an ordinary user of the tests' own, with subordinate ids; without systemd where there is none.
 rootless-test: build
 	$(call apt,busybox-static uidmap)
@@ -146,10 +145,10 @@ errors-compared: build
 	$(call apt,busybox-static runc crun util-linux)
 	$(VENV)/bin/python scripts/errors_compared.py
 
-# docs/errors, from the pages that `pyrunc explain` shows.
 command-docs:
 	$(PYTHON) scripts/command_docs.py markdown docs/commands.md
 
+# docs/errors, from the pages that `pyrunc explain` shows.
 error-docs:
 	$(PYTHON) scripts/error_docs.py
 

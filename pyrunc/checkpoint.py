@@ -12,6 +12,7 @@ from pyrunc import state_directory as states
 from pyrunc.destroy import destroy, poststop, remembered
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.lifecycle import status_of
+from pyrunc.vocabulary import mount_options
 
 if TYPE_CHECKING:
     from pyrunc.spec import Spec
@@ -125,7 +126,7 @@ def _external_mounts(table: list[list[str]], spec: Spec, pid: int) -> dict[str, 
 
 def is_bind(mount: dict[str, Any]) -> bool:
     options = mount.get("options") or []
-    return mount.get("type") == "bind" or "bind" in options or "rbind" in options
+    return mount.get("type") == "bind" or mount_options.is_bind(options)
 
 
 def _unescape(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pyrunc.vocabulary.capabilities import CAPABILITIES
-from pyrunc.vocabulary.mount_options import is_parameter
+from pyrunc.vocabulary.mount_options import is_bind, is_parameter
 
 if TYPE_CHECKING:
     from pyrunc.rules import Found, Where
@@ -56,7 +56,7 @@ def config_warnings(document: Any, schema: dict[str, Any], part: str = "") -> It
 
 def _bind_parameters(mount: dict[str, Any], index: int) -> Iterator[Found]:
     options = mount.get("options")
-    if not isinstance(options, list) or not ("bind" in options or "rbind" in options):
+    if not isinstance(options, list) or not is_bind(options):
         return
     for position, option in enumerate(options):
         if isinstance(option, str) and is_parameter(option):

@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 
 
 def read_config(bundle: str) -> Spec:
-    """The bundle's config.json; a ConfigError has all its faults."""
+    """config.json of the bundle, an absolute path; a ConfigError has all its faults."""
     phase("read config.json")
-    if bundle[:1] != "/":
-        from pyrunc.cli.main import absolute
-
-        bundle = absolute(bundle)  # root.path counts from it, and the state names it
     path = f"{bundle}/config.json"
     source = read_source(path)
     try:

@@ -9,7 +9,6 @@ import posix
 from pyrunc.errors import Error
 
 _FIRST = 3
-_O_PATH = 0o10000000
 
 
 def connect_console(path: str) -> int:
@@ -70,7 +69,7 @@ def _connect(path: str, what: str, step: str) -> _socket.socket:
         if path.startswith("@"):
             connection.connect("\0" + path[1:])
         else:
-            file = posix.open(path, _O_PATH | posix.O_CLOEXEC)
+            file = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
             connection.connect(f"/proc/self/fd/{file}")
     except OSError as error:
         connection.close()

@@ -184,9 +184,7 @@ class Restoration(Creation):
 
     def _join_cgroup(self) -> None:
         for file in self.cgroup.join_files():
-            fd = os.open(file, os.O_WRONLY)
-            os.write(fd, b"0")
-            os.close(fd)
+            states.write_file(file, "0")
 
     def _script(self) -> str:
         directory = self.state.directory

@@ -10,7 +10,7 @@ from pyrunc.plan.devices import MAJOR_MAX, MINOR_MAX
 from pyrunc.plan.security import is_of_ipc
 from pyrunc.spec import U32, decimal
 from pyrunc.vocabulary.hooks import HOOKS
-from pyrunc.vocabulary.mount_options import KNOWN, is_parameter
+from pyrunc.vocabulary.mount_options import KNOWN, is_bind, is_parameter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,14 +132,12 @@ def _mounts(document: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]
         options = mount.get("options")
         if type(options) is not list:
             options = []
-        if "bind" in options or "rbind" in options:
+        if is_bind(options):
             if not mount.get("source"):
                 yield (*where, "source"), "is required for a bind mount", ""
             for position, option in enumerate(options):
                 # A parameter for a file system is in vain here, a misspelled `ro` would be harm.
-                if type(option) is not str or not option or is_parameter(option):
-                    continue
-                if option not in KNOWN:
+                if type(option) is str and option and not is_parameter(option) and option not in KNOWN:
                     message = f"{option!r} is no option of a bind mount"
                     yield (*where, "options", position), message, ""
         elif not mount.get("type"):

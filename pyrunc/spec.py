@@ -33,6 +33,20 @@ def decimal(text: str, high: int = U64) -> int | None:
     return number if number <= high and len(digits) <= _DIGITS else None
 
 
+def number_mask(text: str, limit: int) -> int | None:
+    """A list such as 0-3,7 as a mask; None unless its ranges ascend, with numbers below ``limit``."""
+    mask = 0
+    for part in text.replace(" ", "").split(","):
+        if not part:
+            continue
+        first, _, last = part.partition("-")
+        low, high = decimal(first, limit - 1), decimal(last or first, limit - 1)
+        if low is None or high is None or low > high:
+            return None
+        mask |= (1 << high + 1) - (1 << low)
+    return mask
+
+
 class Refused(Exception):
     """The value at ``path`` can't be accepted; ``why`` is only for the case that no fault is found."""
 

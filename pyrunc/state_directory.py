@@ -26,9 +26,9 @@ VERSION = 1
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _NAME_MAX = 255
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
-# No link is followed, no fifo waited for.
 _OTHERS_WRITE = 0o022
 _LARGEST = 1 << 25  # bytes of a record: a configuration's annotations are the most of it
+# No link is followed, no fifo waited for.
 _RECORD = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 _FILES = ("state.json", "config.json", "start.sock")
 

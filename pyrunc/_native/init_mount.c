@@ -180,8 +180,6 @@ void step_mount(struct init *c) {
   const char *path = text(c, 5);
   uint64_t flags = number(c, 6);
   int tree = flags & PLAN_MOUNT_LEGACY ? mount_legacy(c) : new_mount(c);
-  if (tree < 0)
-    return;
   map_ids(c, tree, descriptor(c, 7));
   bool own = keeps_own(c, path);
   int onto = destination(c, path, false);

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Cgroup", "Hierarchies", "locate", "make", "restore", "resolve"]
 
 
-_LONGEST = 3000  # bytes: the files in it must stay below PATH_MAX, or it could not be removed
-
-
 def locate() -> Hierarchies:
     """Find the hierarchies of this host.
 
@@ -94,22 +91,19 @@ def resolve(cgroups_path: str | None, id: str) -> str:
     calls, and the caller's limits and "no internal processes" would get into the way.
     """
     parts = [p for p in (cgroups_path or id).split("/") if p not in ("", ".")]
-    if ".." in parts or not parts or sum(map(len, parts)) + len(parts) > _LONGEST:
-        raise files.failure(
-            f'cgroupsPath "{cgroups_path}" is not a place for a container',
-            cgroups_path or "",
-            path="linux.cgroupsPath",
-            hint='name a directory below the root, without ".."',
-        )
     path = "/" + "/".join(parts)
+    hint = 'name a directory below the root, without ".."'
     if len(path.encode("utf-8", "replace")) > _PATH_MAX:
-        raise files.failure(
-            f"cgroupsPath is longer than {_PATH_MAX} bytes",
-            path[:64] + "...",
-            path="linux.cgroupsPath",
-            hint="choose a shorter one: what can be made must be removable by its path, too",
-        )
-    return path
+        hint = f"it is longer than {_PATH_MAX} bytes: what can be made must be removable by its path, too"
+        cgroups_path = path[:64] + "..."
+    elif parts and ".." not in parts:
+        return path
+    raise files.failure(
+        f'cgroupsPath "{cgroups_path}" is not a place for a container',
+        cgroups_path or "",
+        path="linux.cgroupsPath",
+        hint=hint,
+    )
 
 
 def make(

@@ -10,6 +10,8 @@ from pyrunc.errors import Error
 from pyrunc.state_directory import write_file
 
 ROOT = "/sys/fs/cgroup"
+# What systemd delegates, to scopes and to users. Of the kernel's other controllers it knows nothing.
+DELEGATED = ("cpu", "cpuset", "io", "memory", "pids")
 _READ = posix.O_RDONLY | posix.O_CLOEXEC
 
 # There is no such cgroup: ENOTDIR where a file of a cgroup has the name of one above it.

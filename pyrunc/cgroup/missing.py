@@ -5,8 +5,6 @@ from __future__ import annotations
 from pyrunc.cgroup import files
 from pyrunc.errors import Error
 
-DELEGATED = ("cpu", "cpuset", "io", "memory", "pids")  # what systemd can give to users
-
 
 def missing(directory: str, controller: str, path: str, root: str = files.ROOT) -> Error:
     """The Error for a setting whose controller the cgroup ``directory`` doesn't have.
@@ -20,7 +18,7 @@ def missing(directory: str, controller: str, path: str, root: str = files.ROOT) 
     error.subject = directory
     if not _has(holder, "cgroup.controllers", controller):
         hint = f"this kernel has it not on cgroup v2 (see {root}/cgroup.controllers)"
-    elif controller in DELEGATED and ("/user@" in holder or "/user-" in holder):
+    elif controller in files.DELEGATED and ("/user@" in holder or "/user-" in holder):
         hint = (
             f"it ends at {holder}; as root, delegate it to users: systemctl edit user@.service, "
             "with Delegate=cpu cpuset io memory pids in [Service], then log in again"

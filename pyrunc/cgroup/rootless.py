@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pyrunc.cgroup.base import Hierarchies, Record, Resources
     from pyrunc.cgroup.oom import OomWatch
 
-_W_OK = 2
-
 
 class AbsentCgroup(base.Cgroup):
     """No cgroup of the container's own: it stays in its caller's."""
@@ -146,6 +144,6 @@ def _may_make(directory: str) -> bool:
     while not files.exists(directory) and directory:
         directory = directory.rpartition("/")[0]
     try:
-        return posix.access(directory, _W_OK, effective_ids=True)
+        return posix.access(directory, posix.W_OK, effective_ids=True)
     except OSError:
         return False

@@ -26,10 +26,7 @@ _SYSTEM = (("/run/systemd/private", False), ("/run/dbus/system_bus_socket", True
 _RUNNING = "/run/systemd/system"  # sd_booted(3)
 # Properties that came later than others, and the files do as well: dropped where systemd doesn't know them.
 _NEWER = ("AllowedCPUs", "AllowedMemoryNodes", "CPUQuotaPeriodUSec", "OOMPolicy", "CollectMode")
-# What Delegate=yes gives to a scope. Of the kernel's other controllers systemd knows nothing.
-_DELEGATED = ("cpu", "cpuset", "io", "memory", "pids")
 _OTHERS = (("hugepageLimits", "hugetlb"), ("rdma", "rdma"))
-_W_OK = 2
 _TRIES = 5
 _PATIENCE = 2.0  # seconds that systemd gets to see that a scope is empty
 
@@ -98,7 +95,7 @@ class SystemdCgroup(UnifiedCgroup):
             if mine != theirs:
                 break
             common += "/" + mine if mine else ""
-        return not posix.access(common + "/cgroup.procs", _W_OK, effective_ids=True)
+        return not posix.access(common + "/cgroup.procs", posix.W_OK, effective_ids=True)
 
     def adopt(self, pid: int) -> None:
         """Put init into a new scope, then set what systemd doesn't."""
@@ -130,7 +127,7 @@ class SystemdCgroup(UnifiedCgroup):
         """Controllers that systemd doesn't know, for the limits that need them."""
         asked = {key.partition(".")[0] for key in self.resources.get("unified") or {}}
         asked |= {name for key, name in _OTHERS if self.resources.get(key)}
-        asked -= {*_DELEGATED, "cgroup"}
+        asked -= {*files.DELEGATED, "cgroup"}
         directory = self.mountpoint
         for part in self.path[1:].split("/") if asked else ():
             enable_controllers(directory, asked)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pyrunc.cgroup import devices, files
 from pyrunc.cgroup.limits_v2 import cpu_weight
+from pyrunc.spec import number_mask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 INFINITY = 0xFFFFFFFFFFFFFFFF
 _SECOND = 1_000_000
+_NUMBERS = 65536  # of processors and memory nodes: more than any kernel has
 PREFIX = "org.systemd.property."
 
 _ACCOUNTING: list[Property] = [
@@ -125,19 +127,11 @@ def _quota(found: list[Property], quota: int, period: int) -> None:
 
 def bit_mask(text: str) -> list[int]:
     """ "0-2,8" as the bytes of a bit mask, the lowest first; raises Error."""
-    mask = 0
-    try:
-        for part in text.replace(" ", "").split(","):
-            if part:
-                first, _, last = part.partition("-")
-                low, high = int(first), int(last or first)
-                if not 0 <= low <= high < 65536:
-                    raise ValueError
-                mask |= (1 << high + 1) - (1 << low)
-    except ValueError:
+    mask = number_mask(text, _NUMBERS)
+    if mask is None:
         raise files.failure(
             f'"{text}" is not a list of numbers like 0-2,8', text, path="linux.resources.cpu.cpus"
-        ) from None
+        )
     return list(mask.to_bytes((mask.bit_length() + 7) // 8, "little"))
 
 

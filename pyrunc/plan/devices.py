@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyrunc.plan import opcodes
 from pyrunc.spec import ID_MAX
+from pyrunc.vocabulary.mount_options import is_bind
 from pyrunc.vocabulary.namespaces import CLONE_NEWUSER
 
 TYPE_CHECKING = False
@@ -97,6 +98,5 @@ def _normal(mount: Object) -> str:
 def _is_bound(spec: Spec, path: str) -> bool:
     for mount in spec.children("mounts"):
         if _normal(mount) == path:
-            options = mount.texts("options")
-            return "bind" in options or "rbind" in options
+            return is_bind(mount.texts("options"))
     return False

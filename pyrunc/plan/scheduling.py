@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.plan import opcodes
-from pyrunc.spec import U64, decimal
+from pyrunc.spec import U64, number_mask
 from pyrunc.vocabulary.scheduling import (
     IO_CLASSES,
     MEMORY_FLAGS,
@@ -63,7 +63,7 @@ def _memory_policy(plan: Plan, policy: Object) -> None:
     mode = MEMORY_MODES.get(policy.text("mode"))
     if mode is None:
         raise policy.refuse("mode", "unknown")
-    mask = number_mask(policy, "nodes", _NODES)
+    mask = _mask(policy, "nodes", _NODES)
     packed = mask.to_bytes(_NODES // 8, "little") if mask else b""
     plan.add(
         opcodes.MEMORY_POLICY,
@@ -77,23 +77,15 @@ def _memory_policy(plan: Plan, policy: Object) -> None:
 def affinity(plan: Plan, process: Object, key: str) -> None:
     """process.execCPUAffinity: ``initial`` before a process joins the cgroup, ``final`` after."""
     wanted = process.child("execCPUAffinity")
-    mask = number_mask(wanted, key, _CPUS)
+    mask = _mask(wanted, key, _CPUS)
     if mask:
         plan.add(opcodes.AFFINITY, mask.to_bytes(_CPUS // 8, "little"), path=wanted.at(key))
 
 
-def number_mask(owner: Object, key: str, limit: int) -> int:
-    """A list such as 0-3,7 as a mask; its numbers are below ``limit``."""
-    mask = 0
-    for part in owner.text(key).replace(" ", "").split(","):
-        if not part:
-            continue
-        first, _, last = part.partition("-")
-        low, high = decimal(first, limit - 1), decimal(last or first, limit - 1)
-        if low is None or high is None or low > high:
-            raise owner.refuse(key, "not ascending numbers in range")
-        for number in range(low, high + 1):
-            mask |= 1 << number
+def _mask(owner: Object, key: str, limit: int) -> int:
+    mask = number_mask(owner.text(key), limit)
+    if mask is None:
+        raise owner.refuse(key, "not ascending numbers in range")
     return mask
 
 

@@ -74,6 +74,11 @@ KNOWN = (
 )
 
 
+def is_bind(options: list[str]) -> bool:
+    """Whether the options of a mount make it a bind."""
+    return any(name in options for name in BINDS)
+
+
 def is_parameter(option: str) -> bool:
     """Whether it is a NAME=VALUE that only a file system can know, such as mode=755. ro=1 is not."""
     name, equals, _ = option.partition("=")
