@@ -12,6 +12,7 @@ import posix
 import time
 
 from pyrunc import cgroup as cgroups
+from pyrunc import pid_file
 from pyrunc import state_directory as states
 from pyrunc.cli.report import warn
 from pyrunc.configuration import compile_plan, config_error, resctrl_of, rootfs_of
@@ -19,7 +20,8 @@ from pyrunc.descriptors import check_preserved, check_terminal, connect_console,
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
 from pyrunc.hooks import run_hooks
-from pyrunc.launch import Init, open_requests, spawn
+from pyrunc.launch import Init, spawn
+from pyrunc.opening import open_requests
 from pyrunc.plan import opcodes
 from pyrunc.processes import OWN_STDIO, is_rootless
 from pyrunc.spec import Refused
@@ -180,7 +182,7 @@ class Creation:
             if not direct or "hooks" in self.spec:
                 self.state.save()
             if self.options.pid_file:
-                write_pid_file(self.options.pid_file, init.pid)
+                pid_file.write(self.options.pid_file, init.pid)
                 self.pid_file = self.options.pid_file
             if receiver := self._pidfd_receiver():
                 send_pidfd(receiver, init.pidfd, b"standard")
@@ -211,7 +213,7 @@ class Creation:
         record["cgroup"] = self.cgroup.record()
         record["freezer"] = self.cgroup.freezer_file()
         record["mounts"] = self.plan.host_mounts
-        record["temporary"] = _temporary(self.options.pid_file) if self.options.pid_file else ""
+        record["temporary"] = pid_file.temporary(self.options.pid_file) if self.options.pid_file else ""
         record["notifies"] = self.plan.notifies
         if self.resctrl:
             record["resctrl"] = self.resctrl.makes
@@ -314,7 +316,7 @@ class Creation:
             self.init.end()
             self.init.close()
         if self.pid_file:
-            _unlink(self.pid_file)
+            pid_file.remove(self.pid_file)
         try:
             destroy(self.state, self.spec)
         except (Error, OSError) as error:
@@ -349,30 +351,6 @@ def set_oom_score(pid: int, score: int) -> None:
         ) from None
 
 
-def write_pid_file(path: str, pid: int) -> None:
-    """Digits only, complete when it appears."""
-    temporary = _temporary(path)
-    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
-    try:
-        fd = posix.open(temporary, flags, 0o644)
-        try:
-            posix.write(fd, str(pid).encode())
-        finally:
-            posix.close(fd)
-        posix.rename(temporary, path)
-    except OSError as error:
-        from pyrunc.explain.files import pid_file_unwritten
-
-        _unlink(temporary)
-        raise pid_file_unwritten(path, error.errno or 0) from None
-
-
-def _temporary(path: str) -> str:
-    """Beside the file: what is complete is renamed."""
-    directory, slash, name = path.rpartition("/")
-    return f"{directory}{slash}.{name}.{posix.getpid()}"
-
-
 def _listen(state: State) -> _socket.socket:
     """Where init waits for `start`. The path goes through our own descriptor: it is always short."""
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -387,13 +365,6 @@ def _watch(state: State) -> int:
     `start` several milliseconds: the kernel waits for a grace period.)"""
     flags = posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC
     return posix.open("start.sock", flags, dir_fd=state.fd)
-
-
-def _unlink(path: str) -> None:
-    try:
-        posix.unlink(path)
-    except OSError:
-        pass
 
 
 def _now() -> str:

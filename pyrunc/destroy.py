@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from pyrunc import pid_file
 from pyrunc.errors import Error
 from pyrunc.processes import SIGKILL, open_pidfd, send, wait_end
 from pyrunc.spec import Refused, Spec
@@ -35,7 +36,7 @@ def destroy(state: State, spec: Spec | None = None) -> Spec | None:
     for path in reversed(record.get("mounts", [])):
         _detach(path)
     if record.get("temporary"):
-        _unlink(record["temporary"])
+        pid_file.remove(record["temporary"])
     if spec is None:
         spec = remembered(state)
     state.remove()
@@ -109,13 +110,6 @@ def _reap(pid: int) -> None:
     try:
         posix.waitpid(pid, posix.WNOHANG)
     except ChildProcessError:
-        pass
-
-
-def _unlink(path: str) -> None:
-    try:
-        posix.unlink(path)
-    except OSError:
         pass
 
 

@@ -7,11 +7,13 @@ import posix
 from pyrunc import accept, timeline
 from pyrunc import state_directory as states
 from pyrunc.configuration import config_error, seccomp_filter
-from pyrunc.creation import set_oom_score, write_pid_file
+from pyrunc.creation import set_oom_score
 from pyrunc.descriptors import check_preserved, check_terminal, connect_console, send_pidfd
 from pyrunc.errors import Error, Usage, WrongStatus
-from pyrunc.launch import Init, follow, open_requests, spawn
+from pyrunc.launch import Init, spawn
 from pyrunc.lifecycle import cgroup_of, status_of
+from pyrunc.opening import follow, open_requests
+from pyrunc.pid_file import write as write_pid_file
 from pyrunc.plan import Host
 from pyrunc.plan.exec import compile_exec
 from pyrunc.processes import OWN_STDIO, leave

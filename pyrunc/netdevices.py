@@ -124,8 +124,7 @@ def _open(path: str) -> int:
 
 def _netlink_in(path: str, home: int) -> Netlink:
     """A socket belongs to the namespace that it was made in: this thread goes there for a moment."""
-    from pyrunc._native.load import clone
-    from pyrunc.launch import checked
+    from pyrunc._native.load import checked, clone
 
     lib = clone().lib
     there = _open(path)

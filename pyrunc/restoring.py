@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyrunc import cgroup as cgroups
-from pyrunc import criu, criu_service
+from pyrunc import criu, criu_service, pid_file
 from pyrunc import state_directory as states
 from pyrunc.checkpoint import external_namespace, is_bind, joined
 from pyrunc.configuration import compile_plan, config_error, read_config, rootfs_of
-from pyrunc.creation import Creation, Options, write_pid_file
+from pyrunc.creation import Creation, Options
 from pyrunc.descriptors import check_terminal, connect_console
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
 from pyrunc.hooks import run_hooks
-from pyrunc.launch import open_requests, spawn
+from pyrunc.launch import spawn
+from pyrunc.opening import open_requests
 from pyrunc.plan import Plan, opcodes
 from pyrunc.processes import look, pidfd_open
 from pyrunc.spec import Refused
@@ -102,7 +103,7 @@ class Restoration(Creation):
             self.state.record.update(pid=pid, start_time=seen.start_time if seen else 0, status="running")
             self.state.save()
             if self.options.pid_file:
-                write_pid_file(self.options.pid_file, pid)
+                pid_file.write(self.options.pid_file, pid)
                 self.pid_file = self.options.pid_file
             return pid, pidfd
         except BaseException:
@@ -131,11 +132,11 @@ class Restoration(Creation):
 
     def _criu(self, options: dict[str, Any], image: str, work: str) -> int:
         directory = self.state.directory
-        new_root, pid_file = f"{directory}/root", f"{directory}/criu.pid"
+        new_root, pid_of = f"{directory}/root", f"{directory}/criu.pid"
         os.mkdir(new_root, 0o700)
         outside = _Outside(self.state, self.spec, self.cgroup, image)
         arguments = [*criu.common_arguments(options), *outside.arguments]
-        arguments += ["--restore-detached", "--restore-sibling", "--root", new_root, "--pidfile", pid_file]
+        arguments += ["--restore-detached", "--restore-sibling", "--root", new_root, "--pidfile", pid_of]
         # In its cgroup already: the restored processes are born where criu is.
         arguments.append(f"--manage-cgroups={options['manage_cgroups_mode'] or 'ignore'}")
         if options["tcp_close"]:
@@ -155,7 +156,7 @@ class Restoration(Creation):
             criu.run("restore", arguments, work, **how)
         finally:
             outside.close()
-        return int(Path(pid_file).read_text())
+        return int(Path(pid_of).read_text())
 
     def _with_terminal(self, arguments: list[str], work: str, how: dict[str, Any], path: str) -> int:
         """The master goes to ``path``, the caller's console socket, or stays with us in the foreground."""

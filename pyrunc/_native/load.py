@@ -32,6 +32,15 @@ def clone() -> Any:
     return _extension(NAME, site_dir + "/pyrunc/_native/_clone.abi3.so", "pyrunc")
 
 
+def checked(result: int, syscall: str, path: str = "", subject: str = "") -> int:
+    """A result of the C module, or the Error that it means."""
+    if result < 0:
+        from pyrunc.explain import call_refused
+
+        raise call_refused(syscall, -result, path=path, subject=subject)
+    return result
+
+
 def _imported() -> Any:
     try:
         from pyrunc._native import _clone  # type: ignore[attr-defined,unused-ignore]

@@ -126,7 +126,7 @@ MUTANTS = (
            "integration/test_run.py::test_exit_status"),
     Mutant("a signal told as a success", "processes.py", "128 + (wait_status & 0x7F)", "0",
            "integration/test_run.py::test_a_signal_is_128_and_its_number"),
-    Mutant("a newline in the pid file", "creation.py", "posix.write(fd, str(pid).encode())",
+    Mutant("a newline in the pid file", "pid_file.py", "posix.write(fd, str(pid).encode())",
            'posix.write(fd, str(pid).encode() + b"\\n")', _LIFECYCLE + "pid_file"),
     Mutant(
         "a late config", "execute.py",
@@ -182,7 +182,7 @@ MUTANTS = (
         "security/test_configuration.py::test_an_option_that_a_bind_mount_would_ignore",
     ),
     Mutant(
-        "a sysctl of the runtime's own namespace", "launch.py",
+        "a sysctl of the runtime's own namespace", "opening.py",
         "if request.written and _is_own(fd, request.nstype):", "if False:",
         "security/test_namespaces.py::test_a_parameter_of_a_namespace_that_is_the_runtimes_own",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,7 @@ def test_a_pid_that_was_used_again(runtime: Runtime, pid: str) -> None:
     """Only together with its start time does a pid mean the container."""
     peers_differ("runc", "crun", why="have another record")
     container = runtime.sleeper().started()
+    time.sleep(0.02)  # start times are told in steps of 10 ms: the two shall not be of the same
     stranger = subprocess.Popen(["sleep", "60"])
     try:
         file = runtime.root / container.id / "state.json"
