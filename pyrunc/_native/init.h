@@ -57,6 +57,15 @@ static inline bool is_dots(const char *name) {
   return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0));
 }
 
+/* init_gate.c */
+void step_sync(struct init *c);
+void step_gate(struct init *c);
+
+/* init_exec.c */
+void step_lookup(struct init *c);
+void step_seccomp(struct init *c);
+void step_exec(struct init *c);
+
 /* init_path.c: descriptors (O_PATH) or -errno; those without -errno fail the step */
 int open_root(struct init *c);
 int open_in_root(struct init *c, const char *path, uint64_t flags);

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.mutation.mutants import Mutant
 
 _INIT = "_native/init.c"
+_GATE = "_native/init_gate.c"
+_EXEC = "_native/init_exec.c"
 _INIT_PROCESS = "_native/init_process.c"
 _HIDE = "_native/init_hide.c"
 _ROOT = "_native/init_root.c"
@@ -138,21 +140,21 @@ C_MUTANTS = (
     ),
     Mutant(
         "a filter that is not loaded",
-        _INIT,
+        _EXEC,
         "long result = SYS(seccomp, SECCOMP_SET_MODE_FILTER, number(c, 1), &program);",
         "long result = program.len == 0;",
         _SECURITY + "seccomp_errno",
     ),
     Mutant(
         "one descriptor too many preserved",
-        _INIT,
+        _EXEC,
         "fd < 3 + (int64_t)c->plan.header->preserve",
         "fd < 4 + (int64_t)c->plan.header->preserve",
         _PROCESS + "no_more_than_the_preserved_are_open",
     ),
     Mutant(
         "an init that outlives its container",
-        _INIT,
+        _GATE,
         "watch >= 0 &&",
         "false &&",
         "integration/test_lifecycle.py::test_init_ends_when_its_state_is_gone",
