@@ -14,6 +14,9 @@ ROOT = "/sys/fs/cgroup"
 DELEGATED = ("cpu", "cpuset", "io", "memory", "pids")
 _READ = posix.O_RDONLY | posix.O_CLOEXEC
 
+# What the kernel says where the cgroup above is gone, or just being removed.
+VANISHED = (errno.ENOENT, errno.ENODEV)
+TRIES = 8
 # There is no such cgroup: ENOTDIR where a file of a cgroup has the name of one above it.
 _GONE = (errno.ENOENT, errno.ENODEV, errno.ENOTDIR)
 
@@ -135,21 +138,25 @@ def chain(top: str, leaf: str) -> list[str]:
     return found
 
 
-def make_directory(directory: str) -> bool:
-    """mkdir; False when it is there already."""
-    try:
-        posix.mkdir(directory, 0o755)
-    except OSError as e:
-        if e.errno == errno.EEXIST:
-            return False
-        raise failure(
-            f"cannot make cgroup {directory}",
-            directory,
-            e.errno or 0,
-            "linux.cgroupsPath",
-            "mkdir",
-        ) from None
-    return True
+def make_directory(directory: str, mountpoint: str, tries: int = TRIES) -> bool:
+    """mkdir, of what is missing above it too; False when it is there already.
+
+    A parent that was there may be gone now: a container that had made it takes it away as it ends.
+    """
+    parent = directory.rpartition("/")[0]
+    while True:
+        try:
+            posix.mkdir(directory, 0o755)
+        except OSError as e:
+            if e.errno == errno.EEXIST:
+                return False
+            if not tries or parent == mountpoint or e.errno not in VANISHED:
+                message = f"cannot make cgroup {directory}"
+                raise failure(message, directory, e.errno or 0, "linux.cgroupsPath", "mkdir") from None
+        else:
+            return True
+        tries -= 1
+        make_directory(parent, mountpoint, tries)
 
 
 def children(directory: str) -> list[str]:

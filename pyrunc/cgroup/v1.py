@@ -69,9 +69,7 @@ class LegacyCgroup(base.Cgroup):
         from pyrunc.cgroup import limits_v1
 
         leaf = place.mountpoint + self.path
-        made = False
-        for directory in files.chain(place.made, leaf):
-            made = files.make_directory(directory)
+        made = bool(place.made) and files.make_directory(leaf, place.mountpoint)
         if not made:
             if "pids" in place.controllers or "devices" in place.controllers:
                 base.refuse_processes(leaf)

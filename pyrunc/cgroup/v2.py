@@ -7,6 +7,7 @@ import posix
 import time
 
 from pyrunc.cgroup import base, files, limits_v2
+from pyrunc.errors import Error
 from pyrunc.state_directory import write_file
 
 TYPE_CHECKING = False
@@ -53,19 +54,29 @@ class UnifiedCgroup(base.Cgroup):
 
     def create(self, resources: Resources) -> None:
         limits_v2.refuse_impossible(resources)
-        made = False
-        parent = self.mountpoint
-        for part in self.path[1:].split("/"):
-            enable_controllers(parent)
-            parent += "/" + part
-            made = files.make_directory(parent)
-        if not made:
+        if not self._make():
             base.refuse_processes(self.directory)
             if self.frozen():
                 raise base.unexpectedly_frozen(self.directory)
         if files.get(self.directory + "/cgroup.type") == "domain invalid\n":
             self._thread(resources)
         self._apply(resources)
+
+    def _make(self, tries: int = files.TRIES) -> bool:
+        """Make the directory, from the top so that it has all controllers; False when it was there."""
+        made = False
+        parent = self.mountpoint
+        try:
+            for part in self.path[1:].split("/"):
+                enable_controllers(parent)
+                parent += "/" + part
+                made = files.make_directory(parent, self.mountpoint, 0)
+        except Error as error:
+            # A container that had made a parent takes it away as it ends: then once more from the top.
+            if not tries or error.errno not in files.VANISHED:
+                raise
+            return self._make(tries - 1)
+        return made
 
     def _apply(self, resources: Resources, update: bool = False) -> None:
         limits_v2.apply(self.directory, resources, update=update)

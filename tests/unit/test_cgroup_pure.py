@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posix
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -149,3 +151,29 @@ def test_device_rules() -> None:
 def test_a_path_whose_files_could_not_be_named_is_refused() -> None:
     with pytest.raises(Error, match="not a place for a container"):
         cgroup.resolve("/x" * 2100, "id")
+
+
+def test_a_parent_that_another_container_takes_away_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had made it ends just now; in the next moment it is there again, and ours in it."""
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    real, taken = posix.mkdir, []
+
+    def mkdir(directory: str, mode: int) -> None:
+        if not taken:
+            taken.append(directory)
+            parent.rmdir()
+        real(directory, mode)
+
+    monkeypatch.setattr(posix, "mkdir", mkdir)
+    assert files.make_directory(str(parent / "ours"), str(tmp_path))
+    assert (parent / "ours").is_dir() and taken
+
+
+def test_no_cgroup_is_made_outside_of_its_hierarchy(tmp_path: Path) -> None:
+    """The hierarchy may have been unmounted meanwhile."""
+    with pytest.raises(Error, match="cannot make cgroup"):
+        files.make_directory(str(tmp_path / "gone" / "ours"), str(tmp_path / "gone"))
+    assert not (tmp_path / "gone").exists()
