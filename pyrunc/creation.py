@@ -17,7 +17,7 @@ from pyrunc import state_directory as states
 from pyrunc.cli.report import warn
 from pyrunc.configuration import compile_plan, config_error, resctrl_of, rootfs_of
 from pyrunc.descriptors import check_preserved, check_terminal, connect_console, send_pidfd
-from pyrunc.destroy import destroy, poststop
+from pyrunc.destroy import destroy, mount_id, poststop
 from pyrunc.errors import Error
 from pyrunc.hooks import run_hooks
 from pyrunc.launch import Init, spawn
@@ -213,6 +213,7 @@ class Creation:
         record["cgroup"] = self.cgroup.record()
         record["freezer"] = self.cgroup.freezer_file()
         record["mounts"] = self.plan.host_mounts
+        record["under"] = [mount_id(path) for path in self.plan.host_mounts]
         record["temporary"] = pid_file.temporary(self.options.pid_file) if self.options.pid_file else ""
         record["notifies"] = self.plan.notifies
         if self.resctrl:

@@ -8,6 +8,7 @@ from pyrunc import pid_file
 from pyrunc.errors import Error
 from pyrunc.processes import SIGKILL, open_pidfd, send, wait_end
 from pyrunc.spec import Refused, Spec
+from pyrunc.state_directory import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ def destroy(state: State, spec: Spec | None = None) -> Spec | None:
         from pyrunc.resctrl import remove
 
         remove(record["resctrl"])
-    for path in reversed(record.get("mounts", [])):
-        _detach(path)
+    mounts = record.get("mounts", [])
+    for path, under in zip(mounts, record.get("under", [-1] * len(mounts)), strict=False):
+        if mount_id(path) != under:  # else ours is not there, and what is was there before
+            _detach(path)
     if record.get("temporary"):
         pid_file.remove(record["temporary"])
     if spec is None:
@@ -111,6 +114,18 @@ def _reap(pid: int) -> None:
         posix.waitpid(pid, posix.WNOHANG)
     except ChildProcessError:
         pass
+
+
+def mount_id(path: str) -> int:
+    """The mount that a path leads to (proc_pid_fdinfo(5), mnt_id); 0 where it leads nowhere."""
+    try:
+        fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(read_file(f"/proc/self/fdinfo/{fd}").partition(b"\nmnt_id:\t")[2].split()[0])
+    finally:
+        posix.close(fd)
 
 
 def _detach(path: str) -> None:

@@ -248,6 +248,9 @@ def _checked(record: Any) -> dict[str, Any]:
     _shaped(record)
     if any(type(path) is not str for path in record["mounts"]):
         raise Refused("mounts", "not paths")
+    under = record.get("under", [])
+    if type(under) is not list or any(type(number) is not int for number in under):
+        raise Refused("under", "not mounts")
     if not _is_cgroup(record["cgroup"]):
         raise Refused("cgroup", "not what a driver records")
     return record  # type: ignore[no-any-return]

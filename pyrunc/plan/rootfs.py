@@ -41,7 +41,8 @@ def old_tree(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None
         plan.add(opcodes.PROPAGATE, old | MS_REC, path="linux.rootfsPropagation")
         tree = _NO_FD  # init copies it, so that the path is resolved once
     else:
-        plan.host_mounts.append(host.rootfs)
+        if not namespaces.has(CLONE_NEWNS):  # else the mount is not where the runtime is
+            plan.host_mounts.append(host.rootfs)
         tree = plan.fd(FD_TREE_RECURSIVE, host.rootfs, "root.path")
     plan.add(opcodes.ROOTFS, tree, host.rootfs, path="root.path")
     if namespaces.has(CLONE_NEWUSER):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,3 +88,44 @@ def test_a_parameter_of_a_joined_namespace(runtime: Runtime) -> None:
     add_namespace(container.config, "network", f"/proc/{other.pid}/ns/net")
     container.config["linux"]["sysctl"] = {"net.core.somaxconn": "123"}
     assert container.run().ok().stdout == "123\n"
+
+
+@pytest.fixture
+def mounted(runtime: Runtime) -> Iterator[Path]:
+    """A file system that somebody has mounted, with a rootfs in it, as engines do."""
+    place = runtime.tmp / "mounted"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "pyrunc-test", place], check=True)
+    try:
+        yield place
+    finally:
+        while os.path.ismount(place):
+            subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.parametrize("mount_namespace", ["none", "joined"])
+@pytest.mark.parametrize("fails", [False, True], ids=["delete", "a failed create"])
+def test_the_mount_of_a_rootfs_is_its_owners(
+    runtime: Runtime, mounted: Path, mount_namespace: str, fails: bool
+) -> None:
+    """What the runtime takes away is what it has mounted there itself, in the namespace where that was."""
+    peers_differ("runc", "crun", why="want a mount namespace of the container's own")
+    before = Path("/proc/self/mountinfo").read_text()
+    container = runtime.sleeper()
+    shutil.copytree(container.rootfs, mounted, symlinks=True, dirs_exist_ok=True)
+    container.config["root"]["path"] = str(mounted)
+    container.config["mounts"] = []
+    for key in ("maskedPaths", "readonlyPaths"):
+        container.config["linux"].pop(key, None)
+    if mount_namespace == "joined":
+        host = runtime.sleeper().started()
+        add_namespace(container.config, "mount", f"/proc/{host.pid}/ns/mnt")
+    else:
+        spaces = container.config["linux"]["namespaces"]
+        container.config["linux"]["namespaces"] = [each for each in spaces if each["type"] != "mount"]
+    if fails:
+        add_namespace(container.config, "network", "/nowhere")
+    created = civil(container.create())
+    assert created.status or not fails
+    container.delete("--force").ok()
+    assert Path("/proc/self/mountinfo").read_text() == before
