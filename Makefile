@@ -66,7 +66,7 @@ vm-test:
 	scripts/vm/test.sh
 
 test: build $(VENV)/criu/criu
-	$(call apt,busybox-static strace iproute2 procps uidmap zsh fish mandoc)
+	$(call apt,busybox-static strace systemd iproute2 procps uidmap zsh fish mandoc)
 	$(VENV)/bin/pytest tests --ignore=tests/engines
 
 # The check list of podman, buildah, docker, containerd and its CRI, with this runtime.

@@ -66,12 +66,12 @@ def host_of(id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bo
         (",".join(names).removeprefix("name="), mountpoint + path)
         for names, mountpoint, path in cgroup.mounts()
     ]
-    if not cgroup.clones(spec.linux.child("resources").data):
+    host.cgroup_adopts = cgroup.adopts()
+    if not host.cgroup_adopts and not cgroup.clones(spec.linux.child("resources").data):
         host.cgroup_joins = cgroup.join_files()
     label = spec.linux.text("mountLabel")
     if label and has_selinux():
         host.mount_label = label
-    host.cgroup_adopts = cgroup.adopts()
     host.unprivileged = posix.geteuid() != 0
     host.in_user_namespace = in_user_namespace()
     return host

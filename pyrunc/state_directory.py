@@ -270,16 +270,19 @@ def _shaped(record: Any) -> dict[str, Any]:
 
 def _is_cgroup(record: dict[str, Any]) -> bool:
     """Whether ``cgroup.restore`` can make a cgroup of it."""
-    names: tuple[str, ...] = ("path", "mountpoint", "made")
-    driver = record.get("driver")
-    if driver == "none":
-        names = ()
-    elif driver == "systemd":
-        names = (*names, "unit", "slice")
-    elif record.get("version") == "v1":
+    driver, version = record.get("driver"), record.get("version")
+    names: tuple[str, ...] = ()
+    if driver != "none":
+        names = ("path",) if version == "v1" else ("path", "mountpoint", "made")
+    if driver == "systemd":
+        names += ("unit", "slice")
+        if type(record.get("user")) is not bool:
+            return False
+    if driver != "none" and version == "v1":
         places = record.get("places")
-        return type(record.get("path")) is str and type(places) is list and all(map(_is_place, places or [0]))
-    return record.get("version") in ("v1", "v2") and all(type(record.get(name)) is str for name in names)
+        if type(places) is not list or not all(map(_is_place, places or [0])):
+            return False
+    return version in ("v1", "v2") and all(type(record.get(name)) is str for name in names)
 
 
 def _is_place(place: Any) -> bool:

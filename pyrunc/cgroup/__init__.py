@@ -164,18 +164,24 @@ def at(path: str, found: Hierarchies) -> Cgroup:
 def _systemd(
     cgroups_path: str | None, id: str, user: bool, annotations: dict[str, str], found: Hierarchies
 ) -> Cgroup:
-    if found.version != "v2":
+    from pyrunc.cgroup.unit import Unit, is_ours, names
+
+    user = user and (posix.geteuid() != 0 or not is_ours())
+    slice, name = names(cgroups_path, id, user)
+    unit = Unit(name, slice, user)
+    if found.version == "v2":
+        from pyrunc.cgroup.scope_v2 import UnifiedScope
+
+        return UnifiedScope(unit.path(), found.mounts[0][1], unit, id, annotations)
+    if user:
         raise files.failure(
-            "the systemd driver needs cgroup v2, and this host has v1",
+            "a user's systemd has no controllers to give on a host with cgroup v1",
             "--systemd-cgroup",
             hint="leave --systemd-cgroup out (Podman: --cgroup-manager=cgroupfs)",
         )
-    from pyrunc.cgroup import systemd
+    from pyrunc.cgroup.scope_v1 import LegacyScope
 
-    user = user and (posix.geteuid() != 0 or not systemd.is_ours())
-    cgroup = systemd.plan(cgroups_path, id, found.mounts[0][1], user)
-    cgroup.annotations = annotations
-    return cgroup
+    return LegacyScope.of_unit(unit, found.mounts, id, annotations)
 
 
 def restore(record: dict[str, Any]) -> Cgroup:
@@ -184,24 +190,24 @@ def restore(record: dict[str, Any]) -> Cgroup:
         from pyrunc.cgroup.rootless import AbsentCgroup
 
         return AbsentCgroup(record["version"])
+    unit = None
     if record.get("driver") == "systemd":
-        from pyrunc.cgroup import systemd
+        from pyrunc.cgroup.unit import Unit
 
-        return systemd.SystemdCgroup(
-            record["path"],
-            record["mountpoint"],
-            record["made"],
-            record["unit"],
-            record["slice"],
-            record["user"],
-        )
+        unit = Unit(record["unit"], record["slice"], record["user"])
     if record.get("version") == "v2":
+        if unit:
+            from pyrunc.cgroup.scope_v2 import UnifiedScope
+
+            return UnifiedScope(record["path"], record["mountpoint"], unit)
         from pyrunc.cgroup import v2
 
         return v2.UnifiedCgroup(record["path"], record["mountpoint"], record["made"])
     from pyrunc.cgroup import v1
 
-    return v1.LegacyCgroup(
-        record["path"],
-        [v1.Place(tuple(c), mountpoint, made) for c, mountpoint, made in record["places"]],
-    )
+    places = [v1.Place(tuple(c), mountpoint, made) for c, mountpoint, made in record["places"]]
+    if unit:
+        from pyrunc.cgroup.scope_v1 import LegacyScope
+
+        return LegacyScope(record["path"], places, unit)
+    return v1.LegacyCgroup(record["path"], places)

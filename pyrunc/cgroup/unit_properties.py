@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.cgroup.unit import Unit
+
     Property = tuple[str, tuple[str, Any]]
     Resources = dict[str, Any]
 
@@ -26,22 +28,19 @@ _ACCOUNTING: list[Property] = [
 ]
 
 
-def of_scope(id: str, slice: str, pid: int) -> list[Property]:
-    """What every scope has. CollectMode: one that failed leaves no trace either."""
-    found: list[Property] = [
-        ("Description", ("s", f"pyrunc container {id}")),
-        ("Slice", ("s", slice)),
+def of_unit(id: str, unit: Unit, pid: int) -> list[Property]:
+    """What every scope has; one that failed leaves no trace either. A container may be a whole slice, too."""
+    found: list[Property] = [("Description", ("s", f"pyrunc container {id}")), *_ACCOUNTING]
+    if unit.is_slice:
+        return [*found, ("Wants", ("as", [unit.slice]))]
+    return [
+        *found,
+        ("Slice", ("s", unit.slice)),
         ("PIDs", ("au", [pid])),
         ("Delegate", ("b", True)),
         ("DefaultDependencies", ("b", False)),
         ("CollectMode", ("s", "inactive-or-failed")),
     ]
-    return found + _ACCOUNTING
-
-
-def of_slice(id: str, slice: str) -> list[Property]:
-    """A container may be a whole slice, too; where that lies is told by its name."""
-    return [("Description", ("s", f"pyrunc container {id}")), ("Wants", ("as", [slice])), *_ACCOUNTING]
 
 
 def of_resources(resources: Resources, user: bool) -> list[Property]:
@@ -49,15 +48,37 @@ def of_resources(resources: Resources, user: bool) -> list[Property]:
     found: list[Property] = []
     _memory(found, resources.get("memory") or {})
     _cpu(found, resources.get("cpu") or {})
-    pids = (resources.get("pids") or {}).get("limit")
-    if pids is not None:
-        # systemd takes TasksMax=0 for an error; the file gets the 0.
-        found.append(("TasksMax", ("t", INFINITY if pids < 0 else max(pids, 1))))
+    _pids(found, resources.get("pids") or {})
     _block_io(found, resources.get("blockIO") or {})
     _unified(found, resources.get("unified") or {})
     if resources.get("devices") and not user:
         found += of_devices(resources["devices"])
     return found
+
+
+def of_resources_v1(resources: Resources) -> list[Property]:
+    """The limits for which systemd writes files of v1; those that it converts from v2's would be rounded."""
+    found: list[Property] = []
+    cpu, memory = resources.get("cpu") or {}, resources.get("memory") or {}
+    weight = (resources.get("blockIO") or {}).get("weight")
+    if memory.get("limit"):
+        found.append(("MemoryLimit", _bytes(memory["limit"])))
+    if cpu.get("shares"):
+        found.append(("CPUShares", ("t", cpu["shares"])))
+    _quota(found, cpu.get("quota") or 0, cpu.get("period") or 0)
+    _pids(found, resources.get("pids") or {})
+    if weight:
+        found.append(("BlockIOWeight", ("t", weight)))
+    if resources.get("devices"):
+        found += of_devices(resources["devices"])
+    return found
+
+
+def _pids(found: list[Property], pids: Resources) -> None:
+    limit = pids.get("limit")
+    if limit is not None:
+        # systemd takes TasksMax=0 for an error; the file gets the 0.
+        found.append(("TasksMax", ("t", INFINITY if limit < 0 else max(limit, 1))))
 
 
 def _bytes(value: int) -> tuple[str, int]:

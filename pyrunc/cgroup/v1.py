@@ -66,15 +66,21 @@ class LegacyCgroup(base.Cgroup):
 
     def _make(self, place: Place) -> bool:
         """Make the directory; False when it was there."""
-        from pyrunc.cgroup import limits_v1
-
         leaf = place.mountpoint + self.path
-        made = bool(place.made) and files.make_directory(leaf, place.mountpoint)
+        made = self.make_directory(place)
         if not made:
             if "pids" in place.controllers or "devices" in place.controllers:
                 base.refuse_processes(leaf)
             if "freezer" in place.controllers and self.frozen():
                 raise base.unexpectedly_frozen(leaf)
+        return made
+
+    def make_directory(self, place: Place) -> bool:
+        """One that processes can join; False when it was there."""
+        from pyrunc.cgroup import limits_v1
+
+        leaf = place.mountpoint + self.path
+        made = bool(place.made) and files.make_directory(leaf, place.mountpoint)
         if "cpuset" in place.controllers:
             limits_v1.inherit_cpuset(place.mountpoint, leaf, made)
         return made

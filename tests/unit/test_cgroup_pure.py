@@ -34,9 +34,12 @@ def test_resolve_refuses(asked: str) -> None:
     assert caught.value.path == "linux.cgroupsPath"
 
 
-def test_systemd_is_refused() -> None:
-    with pytest.raises(Error, match="systemd"):
-        cgroup.make("a.slice:p:n", "id", systemd=True)
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_with_systemd_the_path_is_the_scopes(version: str) -> None:
+    hierarchies = cgroup.Hierarchies(version, [(("freezer",), "/nowhere")])
+    made = cgroup.make("a-b.slice:p:n", "id", systemd=True, hierarchies=hierarchies)
+    assert (made.version, made.path, made.adopts()) == (version, "/a.slice/a-b.slice/p-n.scope", True)
+    assert cgroup.restore(made.record()).path == made.path
 
 
 def test_parse_own_and_mountinfo() -> None:

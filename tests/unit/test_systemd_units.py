@@ -9,7 +9,7 @@ import pytest
 from pyrunc.cgroup import unit_properties
 from pyrunc.cgroup.dbus import Refusal
 from pyrunc.cgroup.gvariant import parse
-from pyrunc.cgroup.systemd import drop_unknown, expand, names
+from pyrunc.cgroup.unit import drop_unknown, expand, names
 from pyrunc.errors import Error
 
 INFINITY = unit_properties.INFINITY
