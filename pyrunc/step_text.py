@@ -44,7 +44,6 @@ _NAMES: dict[int, tuple[str, ...]] = {
     opcodes.SYSCTL: ("parameter", "value"),
     opcodes.HOSTNAME: ("name",),
     opcodes.DOMAINNAME: ("name",),
-    opcodes.KEYRING: ("name",),
     opcodes.CONSOLE: ("", "columns", "rows", "uid"),
     opcodes.PROC_WRITE: ("file", "value"),
     opcodes.PERSONALITY: ("domain",),

@@ -145,9 +145,9 @@ void step_domainname(struct init *c) {
 }
 
 void step_keyring(struct init *c) {
-  long result = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, text(c, 0));
+  long result = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
   if (result != -ENOSYS)
-    must(c, result, PLAN_AT_NONE, text(c, 0));
+    must(c, result, PLAN_AT_NONE, NULL);
 }
 
 void step_personality(struct init *c) { must(c, SYS(personality, number(c, 0)), PLAN_AT_NONE, NULL); }

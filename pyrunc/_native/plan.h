@@ -108,8 +108,8 @@ struct plan_step {
   PLAN_STEP(SYSCTL, "ss") \
   PLAN_STEP(HOSTNAME, "s") \
   PLAN_STEP(DOMAINNAME, "s") \
-  /* name of a new session keyring */ \
-  PLAN_STEP(KEYRING, "s") \
+  /* a new session keyring, without a name: by its name others could have made it before */ \
+  PLAN_STEP(KEYRING, "") \
   /* connected socket for the pty's master, columns, rows, uid that owns it, flags (1: bind /dev/console) */ \
   PLAN_STEP(CONSOLE, "fiiii") \
   /* file below /proc/self, value: written through a verified procfs (labels of LSMs, oom_score_adj) */ \

@@ -99,7 +99,7 @@ def enter_namespaces(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces)
         plan.add(opcodes.FORK, path="linux.namespaces")
     plan.add(opcodes.SETSID)
     if host.new_keyring:
-        plan.add(opcodes.KEYRING, f"_ses.{host.id}")
+        plan.add(opcodes.KEYRING)
     if new & CLONE_NEWNET:
         plan.add(opcodes.LOOPBACK, path="linux.namespaces")
 

@@ -200,7 +200,7 @@ SIGNATURES: dict[int, str] = {
     26: "ss",
     27: "s",
     28: "s",
-    29: "s",
+    29: "",
     30: "fiiii",
     31: "ss",
     32: "i",

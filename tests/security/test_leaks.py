@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -351,16 +352,63 @@ def _programs() -> dict[str, object]:
     return {path: (os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths}
 
 
+# Who joins a session keyring by its name, which somebody else has made, with a key that only who possesses it sees.
+_HOLD_A_KEY = """
+import ctypes, os, platform, sys
+os.setuid(int(sys.argv[2]))
+add_key, keyctl = {"x86_64": (248, 250), "aarch64": (217, 219)}[platform.machine()]
+call = ctypes.CDLL(None, use_errno=True).syscall
+JOIN, SETPERM, SESSION, ALL_BUT_SETATTR = 1, 5, -3, 0x1F1F1F1F
+ring = call(keyctl, JOIN, sys.argv[1].encode())
+key = call(add_key, b"user", b"a-key-of-another", b"secret", 6, SESSION)
+call(keyctl, SETPERM, key, 0x3F000000)
+call(keyctl, SETPERM, ring, ALL_BUT_SETATTR)
+print(ring > 0 and key > 0, flush=True)
+if len(sys.argv) > 3:
+    os.execvp(sys.argv[3], sys.argv[3:])
+sys.stdin.read()
+"""
+
+
+def _keys(container: Container, verb: str, **caller: object) -> str:
+    if verb == "run":
+        return container.run(**caller).ok().stdout
+    container.started()
+    return container.runtime("exec", container.id, "/bin/cat", "/proc/keys", **caller).ok().stdout  # type: ignore[arg-type]
+
+
+def _shower(runtime: Runtime, verb: str) -> Container:
+    return runtime.sh("cat /proc/keys" if verb == "run" else "exec sleep 100")
+
+
 @pytest.mark.parametrize("verb", ["run", "exec"])
 def test_a_session_keyring_of_its_own(runtime: Runtime, verb: str) -> None:
     """keyrings(7): keys of the caller's session are not possessed."""
-    container = runtime.sh("cat /proc/keys" if verb == "run" else "exec sleep 100")
-    if verb == "run":
-        seen = container.run().stdout
-    else:
-        container.started()
-        seen = container.exec("/bin/cat", "/proc/keys").stdout
-    assert f"_ses.{container.id}" in seen
+    prefix = (sys.executable, "-c", _HOLD_A_KEY, f"caller-{os.getpid()}", "0")
+    seen = _keys(_shower(runtime, verb), verb, prefix=prefix)
+    assert "a-key-of-another" not in seen
+
+
+def test_the_keyring_of_the_caller_if_that_is_wanted(runtime: Runtime) -> None:
+    prefix = (sys.executable, "-c", _HOLD_A_KEY, f"caller-{os.getpid()}", "0")
+    container = _shower(runtime, "run")
+    assert "a-key-of-another" in container.run("--no-new-keyring", prefix=prefix).ok().stdout
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+@pytest.mark.parametrize("user", [0, 1000])
+def test_a_keyring_that_somebody_has_made_before(runtime: Runtime, verb: str, user: int) -> None:
+    """A named keyring is joined by who may search it, whoever made it: its owner would read the container's keys,
+    and the container would possess the owner's."""
+    peers_differ("runc", "crun", why="take a keyring by its name")
+    container = _shower(runtime, verb)
+    command = [sys.executable, "-c", _HOLD_A_KEY, f"_ses.{container.id}", str(user)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdin is not None
+        assert other.stdout.readline() == "True\n"
+        seen = _keys(container, verb)
+        other.stdin.close()
+    assert "a-key-of-another" not in seen
 
 
 @pytest.mark.parametrize("verb", ["run", "exec"])

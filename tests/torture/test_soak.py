@@ -20,7 +20,7 @@ AT_A_TIME = 16
 
 def own_things(prefix: str) -> dict[str, int]:
     """How many of each kind there are that the containers of this test could have left."""
-    keys = Path("/proc/keys").read_text().count(f"_ses.{prefix}")
+    keys = Path("/proc/keys").read_text().count(" _ses: ")
     cgroups = sum(
         1 for top in harness.hierarchies() for path in Path(top).iterdir() if path.name.startswith(prefix)
     )
