@@ -352,7 +352,7 @@ def _programs() -> dict[str, object]:
     return {path: (os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths}
 
 
-# Who joins a session keyring by its name, which somebody else has made, with a key that only who possesses it sees.
+# Makes a session keyring that all may join by its name, with a key in it that only its possessors see.
 _HOLD_A_KEY = """
 import ctypes, os, platform, sys
 os.setuid(int(sys.argv[2]))
@@ -398,8 +398,7 @@ def test_the_keyring_of_the_caller_if_that_is_wanted(runtime: Runtime) -> None:
 @pytest.mark.parametrize("verb", ["run", "exec"])
 @pytest.mark.parametrize("user", [0, 1000])
 def test_a_keyring_that_somebody_has_made_before(runtime: Runtime, verb: str, user: int) -> None:
-    """A named keyring is joined by who may search it, whoever made it: its owner would read the container's keys,
-    and the container would possess the owner's."""
+    """By its name a keyring is joined that anybody made: who did would share the container's keys."""
     peers_differ("runc", "crun", why="take a keyring by its name")
     container = _shower(runtime, verb)
     command = [sys.executable, "-c", _HOLD_A_KEY, f"_ses.{container.id}", str(user)]
