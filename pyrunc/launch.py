@@ -1,27 +1,14 @@
-"""Starts pyrunc-init with a plan and talks with it: docs/architecture.md draws the protocol.
-
-parent                                 pyrunc-init
-  spawn ───────────────────────────────▶ decodes the plan, executes steps
-  ◀────────────────────── STAGE n ────── (id maps, hooks of the runtime)
-  GO ──────────────────────────────────▶
-  ◀────────────────────── READY ──────── all is done but the start
-  GO ──────────────────────────────────▶ waits for START (from here on without the parent)
-  START ───────────────────────────────▶ startContainer hooks
-  ◀────────────────────── EXEC ───────── execve; the end of the file says that it worked
-  ◀────────────────────── FAILED ─────── at any time: step, errno
-"""
+"""Starts pyrunc-init with a plan, and follows it until the container is ready."""
 
 from __future__ import annotations
 
 import _socket
-import _struct
 import fcntl
 import posix
 
-from pyrunc import timeline
+from pyrunc import protocol, timeline
 from pyrunc._native.load import checked, clone
 from pyrunc.errors import Error
-from pyrunc.plan import opcodes
 from pyrunc.processes import (
     OWN_STDIO,
     SIGKILL,
@@ -42,21 +29,8 @@ if TYPE_CHECKING:
     from pyrunc.opening import Opened
     from pyrunc.plan import Plan
 
-_MESSAGE = _struct.Struct("<IIiIq")
 _INIT = "/pyrunc-init"
 _PATIENCE = 2_000  # milliseconds
-
-
-class Message:
-    """One message of init."""
-
-    __slots__ = ("kind", "step", "errno", "detail", "value", "text", "fd")
-
-    def __init__(self, data: bytes, fd: int) -> None:
-        fields = _MESSAGE.unpack_from(data)
-        self.kind, self.step, self.errno, self.detail, self.value = fields
-        self.text = data[_MESSAGE.size :].decode("utf-8", "replace")
-        self.fd = fd
 
 
 class Init:
@@ -77,30 +51,30 @@ class Init:
 
     def say(self, kind: int, value: int = 0) -> None:
         try:
-            self.socket.send(_MESSAGE.pack(kind, 0, 0, 0, value), _socket.MSG_NOSIGNAL)
+            protocol.say(self.socket, kind, value)
         except OSError:
             raise self.vanished() from None
 
     def until_ready(self, stage: Callable[[int], None], moved: Callable[[], None]) -> None:
         """Answer init until it says READY. ``moved`` is called when the process to follow is another."""
         while True:
-            message = receive(self.socket)
+            message = protocol.receive(self.socket)
             if message is None:
                 raise self.vanished()
-            if message.kind == opcodes.MSG_READY:
+            if message.kind == protocol.READY:
                 return
-            if message.kind == opcodes.MSG_STEP:
+            if message.kind == protocol.STEP:
                 timeline.step(message.step, message.value)
-            elif message.kind == opcodes.MSG_STAGE:
+            elif message.kind == protocol.STAGE:
                 stage(message.value)
                 timeline.phase("wait for pyrunc-init")
-                self.say(opcodes.MSG_GO)
-            elif message.kind == opcodes.MSG_PID:
+                self.say(protocol.GO)
+            elif message.kind == protocol.PID:
                 self._follow(message.value)
                 moved()
-            elif message.kind == opcodes.MSG_FAILED:
+            elif message.kind == protocol.FAILED:
                 raise self.failed(message)
-            elif message.kind == opcodes.MSG_WARNING:
+            elif message.kind == protocol.WARNING:
                 from pyrunc.cli.report import fact, warn
                 from pyrunc.explain import step_failed
 
@@ -115,7 +89,7 @@ class Init:
 
     def release(self) -> None:
         """Let it live without us. From here on only START moves it."""
-        self.say(opcodes.MSG_GO)
+        self.say(protocol.GO)
 
     def start(self, listener: Callable[[int], None]) -> None:
         """START over our own socket, as `run` and `exec` do; returns when execve has worked.
@@ -123,10 +97,14 @@ class Init:
         ``listener`` gets the descriptor of the seccomp listener, if there is one.
         """
         timeline.phase("start")
-        self.say(opcodes.MSG_START, int(timeline.recorder is not None))
-        await_exec(self.socket, self.plan, self.pid, listener)
+        self.say(protocol.START, int(timeline.recorder is not None))
+        failed = protocol.await_exec(self.socket, listener)
+        if failed:
+            from pyrunc.explain import step_failed
 
-    def failed(self, message: Message) -> Error:
+            raise step_failed(self.plan, failed, self.pid)
+
+    def failed(self, message: protocol.Message) -> Error:
         from pyrunc.explain import step_failed
 
         error = step_failed(self.plan, message, self.pid)
@@ -153,44 +131,6 @@ class Init:
             posix.close(self.pidfd)
         except OSError:
             pass  # whatever close(2) says, the descriptor is gone
-
-
-def await_exec(socket: _socket.socket, plan: Plan, pid: int, listener: Callable[[int], None]) -> None:
-    """After START: returns when the user's program runs; raises what failed."""
-    said_exec = False
-    while True:
-        message = receive(socket)
-        if message is None:
-            if said_exec:
-                return
-            from pyrunc.explain import init_vanished
-
-            raise init_vanished(-1)
-        if message.kind == opcodes.MSG_EXEC:
-            said_exec = True
-        elif message.kind == opcodes.MSG_STEP:
-            timeline.step(message.step, message.value)
-        elif message.kind == opcodes.MSG_LISTENER:
-            listener(message.fd)
-        elif message.kind == opcodes.MSG_FAILED:
-            from pyrunc.explain import step_failed
-
-            raise step_failed(plan, message, pid)
-
-
-def receive(socket: _socket.socket) -> Message | None:
-    """The next message; None at the end."""
-    try:
-        data, ancillary, _, _ = socket.recvmsg(4096, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:
-        return None
-    if len(data) < _MESSAGE.size:
-        return None
-    fd = -1
-    for _, kind, value in ancillary:
-        if kind == _socket.SCM_RIGHTS:
-            fd = _struct.unpack("i", value[:4])[0]
-    return Message(data, fd)
 
 
 def socket_pair() -> tuple[_socket.socket, _socket.socket]:

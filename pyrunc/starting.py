@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import _socket
-import _struct
 import posix
 
+from pyrunc import protocol, timeline
 from pyrunc import state_directory as states
-from pyrunc import timeline
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.lifecycle import status_of
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from pyrunc.state_directory import State
 
 _PATIENCE = 2_000  # milliseconds
-_MESSAGE = _struct.Struct("<IIiIq")
-_START, _EXEC, _FAILED, _LISTENER, _STEP = 4, 5, 6, 9, 10  # PLAN_MSG_* of plan.h
 
 
 def start_container(root: str, id: str) -> None:
@@ -112,40 +109,25 @@ def _connect(state: State) -> _socket.socket:
 
 
 def _release(state: State, connection: _socket.socket) -> None:
-    """The small talk of start, without what only a failure needs (launch.py draws the protocol)."""
-    data = b""
-    trace = 0
+    """START, until the program runs."""
     agent = _agent(state) if state.record.get("notifies") else None
     if timeline.recorder is not None:
-        trace = 1
         _trace_steps(state)
     try:
-        connection.send(_MESSAGE.pack(_START, 0, 0, 0, trace), _socket.MSG_NOSIGNAL)
-        said_exec = False
-        while True:
-            data, ancillary, _, _ = connection.recvmsg(4096, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
-            if not data:
-                break
-            kind = _MESSAGE.unpack_from(data)[0]
-            if kind == _EXEC:
-                said_exec = True
-            elif kind == _LISTENER:
-                _hand_over(state, agent, _struct.unpack("i", ancillary[0][2])[0])
-            elif kind == _STEP:
-                timeline.step(_MESSAGE.unpack_from(data)[1], _MESSAGE.unpack_from(data)[4])
-            elif kind == _FAILED:
-                break
-    except (BrokenPipeError, ConnectionResetError):
-        said_exec = False
-    if data:
-        raise _failed(state, data)
-    if not said_exec:
-        from pyrunc.explain import examine_death, init_vanished
-        from pyrunc.lifecycle import cgroup_of
+        try:
+            protocol.say(connection, protocol.START, int(timeline.recorder is not None))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it is gone, which is heard next
+        failed = protocol.await_exec(connection, lambda fd: _hand_over(state, agent, fd))
+    except Error as error:
+        if error.code == "init-vanished":
+            from pyrunc.explain import examine_death
+            from pyrunc.lifecycle import cgroup_of
 
-        error = init_vanished(-1)
-        examine_death(error, cgroup_of(state))
-        raise error
+            examine_death(error, cgroup_of(state))
+        raise
+    if failed:
+        raise _failed(state, failed)
 
 
 def _await_end(state: State) -> None:
@@ -192,15 +174,13 @@ def _hand_over(state: State, agent: tuple[Spec, _socket.socket] | None, fd: int)
         raise
 
 
-def _failed(state: State, data: bytes) -> Error:
+def _failed(state: State, message: protocol.Message) -> Error:
     """The step is known by its number: the plan is compiled again from the remembered configuration."""
     from pyrunc.configuration import recompile
     from pyrunc.destroy import destroy, poststop
     from pyrunc.explain import step_failed
-    from pyrunc.launch import Message
     from pyrunc.plan import opcodes
 
-    message = Message(data, -1)
     plan = recompile(state)
     error = step_failed(plan, message, state.record["pid"])
     if plan.steps[message.step].op == opcodes.HOOK:

@@ -18,8 +18,8 @@ from pyrunc.plan import opcodes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.cgroup.base import Cgroup
-    from pyrunc.launch import Message
     from pyrunc.plan import FdRequest, Plan, Step
+    from pyrunc.protocol import Message
 
 # detail of a failure → the system call that was refused
 CALLS = {

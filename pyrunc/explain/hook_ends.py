@@ -11,8 +11,8 @@ from pyrunc.plan import opcodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrunc.launch import Message
     from pyrunc.plan import Step
+    from pyrunc.protocol import Message
 
 _SIGNALS = {
     4: "it was built for another processor, or is damaged: reinstall it",

@@ -11,8 +11,8 @@ from pyrunc.plan import opcodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrunc.launch import Message
     from pyrunc.plan import Plan, Step
+    from pyrunc.protocol import Message
 
 # The words of runc for the user's own executable: engines make exit codes 126 and 127 of them.
 _WORDS = {

@@ -22,10 +22,10 @@ from typing import Any
 
 from pyrunc import accept
 from pyrunc.errors import Error
-from pyrunc.launch import Message
 from pyrunc.plan import Host
 from pyrunc.plan.container import compile_container
 from pyrunc.plan.exec import compile_exec
+from pyrunc.protocol import Message
 from pyrunc.spec import Object, Refused, Spec, parse_json
 from pyrunc.state_directory import _checked
 

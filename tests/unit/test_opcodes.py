@@ -1,4 +1,4 @@
-"""The committed pyrunc/plan/opcodes.py is what build.py makes of plan.h."""
+"""plan/opcodes.py is what build.py makes of plan.h, and what protocol.py has of it is the same."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+from pyrunc import protocol
+from pyrunc.plan import opcodes
+
+_KINDS = ("STAGE", "GO", "READY", "START", "EXEC", "FAILED", "WARNING", "PID", "LISTENER", "STEP")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,6 +24,11 @@ def load_build() -> ModuleType:
 def test_opcodes_are_current() -> None:
     header = (ROOT / "pyrunc/_native/plan.h").read_text()
     assert (ROOT / "pyrunc/plan/opcodes.py").read_text() == load_build().opcodes(header), "run make opcodes"
+
+
+def test_kinds_of_messages() -> None:
+    generated = {name: value for name, value in vars(opcodes).items() if name.startswith("MSG_")}
+    assert generated == {f"MSG_{name}": getattr(protocol, name) for name in _KINDS}
 
 
 def test_numbers_signatures_and_constants() -> None:
