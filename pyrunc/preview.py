@@ -216,9 +216,9 @@ def cannot(plan: Plan, step: Step, host: Host) -> str:
         file = "/proc/sys/" + str(given[0])
         return "" if os.path.exists(host.root + file) else f"this kernel has no {file}"
     if op == opcodes.PROC_WRITE:
-        if "apparmor" in str(given[0]) and not host.apparmor:
-            return "AppArmor is not enabled on this host"
-        if given[0] == "attr/exec" and not host.selinux:
+        if "apparmor" in str(given[0]):
+            return "" if host.apparmor else "AppArmor is not enabled on this host"
+        if str(given[0]).startswith("attr/") and not host.selinux:
             return "SELinux is not enabled on this host"
     if op == opcodes.RLIMIT:
         return _rlimit(int(str(given[0])), int(str(given[2])), host)

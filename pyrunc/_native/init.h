@@ -91,6 +91,8 @@ void step_chroot(struct init *c);
 void attach(struct init *c, int tree, int onto, const char *path);
 void set_attributes(struct init *c, int fd, uint64_t set, uint64_t clear, bool recursive, const char *path);
 void set_propagation(struct init *c, int fd, uint64_t propagation, const char *path);
+/* "key=value" or "key" */
+long set_parameter(int context, const char *parameter);
 int clone_tree(struct init *c, int fd, const char *path, unsigned flags);
 void step_mount(struct init *c);
 void step_remount(struct init *c);
@@ -99,7 +101,8 @@ void step_cgroup_bind(struct init *c);
 void step_cgroup_seal(struct init *c);
 
 /* init_hide.c: the tmpfs of masks, and its steps */
-void make_masks(struct init *c);
+/* parameter: as set_parameter() takes it, or "" */
+void make_masks(struct init *c, const char *parameter);
 void attach_masks(struct init *c);
 void release_masks(struct init *c);
 void step_mask(struct init *c);

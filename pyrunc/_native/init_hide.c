@@ -2,8 +2,10 @@
 #include "init.h"
 
 /* One read-only tmpfs of ours for all masks. Nobody else has a path to it. */
-void make_masks(struct init *c) {
+void make_masks(struct init *c, const char *parameter) {
   long context = must(c, SYS(fsopen, "tmpfs", FSOPEN_CLOEXEC), PLAN_AT_FSOPEN, "tmpfs");
+  if (*parameter)
+    must(c, set_parameter((int)context, parameter), PLAN_AT_FSCONFIG, parameter);
   long error = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
   must(c, error, PLAN_AT_FSCONFIG, "tmpfs");
   int tree = (int)must(c, SYS(fsmount, context, FSMOUNT_CLOEXEC, 0), PLAN_AT_FSMOUNT, "tmpfs");
@@ -49,7 +51,7 @@ void step_mask(struct init *c) {
   if (onto < 0)
     return;
   if (c->masks < 0)
-    make_masks(c);
+    make_masks(c, text(c, 1));
   struct stat status;
   must(c, SYS(fstat, onto, &status), PLAN_AT_OPEN, path);
   const char *kind = (status.st_mode & S_IFMT) == S_IFDIR ? "dir" : "file";

@@ -53,8 +53,7 @@ static _Noreturn void fail_fsconfig(struct init *c, int context, long error, con
   fail(c, PLAN_AT_FSCONFIG, error, 0, body);
 }
 
-/* "key=value" or "key" */
-static long set_parameter(int context, const char *parameter) {
+long set_parameter(int context, const char *parameter) {
   char key[256];
   size_t size = 0;
   while (parameter[size] && parameter[size] != '=')
@@ -144,7 +143,7 @@ static int mount_legacy(struct init *c) {
   char data[PATH_SIZE];
   char path[40] = "/proc/self/fd/";
   const char *type = text(c, 0);
-  make_masks(c);
+  make_masks(c, "");
   attach_masks(c);
   long onto = must(c, SYS(openat, c->masks, "dir", O_PATH | O_CLOEXEC), PLAN_AT_OPEN, type);
   decimal(path + 14, (uint64_t)onto);
@@ -176,10 +175,21 @@ static bool keeps_own(struct init *c, const char *path) {
   return there >= 0;
 }
 
+/* Of message queues, for one. */
+static void label_root(struct init *c, int tree, const char *path) {
+  if (!text_size(c, 8))
+    return;
+  long root = must(c, SYS(openat, tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), PLAN_AT_OPEN, path);
+  const char *label = text(c, 8);
+  must(c, SYS(fsetxattr, root, "security.selinux", label, text_size(c, 8), 0), PLAN_AT_LABEL, label);
+  retire(c, (int)root);
+}
+
 void step_mount(struct init *c) {
   const char *path = text(c, 5);
   uint64_t flags = number(c, 6);
   int tree = flags & PLAN_MOUNT_LEGACY ? mount_legacy(c) : new_mount(c);
+  label_root(c, tree, path);
   map_ids(c, tree, descriptor(c, 7));
   bool own = keeps_own(c, path);
   int onto = destination(c, path, false);

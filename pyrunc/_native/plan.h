@@ -24,7 +24,7 @@
 
 #define PLAN_MAGIC 0x4e4c50636e757279 /* "yruncPLN" */
 #define PLAN_VERSION 1
-#define PLAN_ARGUMENTS 8
+#define PLAN_ARGUMENTS 9
 
 struct plan_header {
   uint64_t magic;
@@ -70,9 +70,9 @@ struct plan_step {
    * rootfs */ \
   PLAN_STEP(ROOTFS, "fs") \
   /* type, source, parameters ("key" or "key=value"), MOUNT_ATTR_* to set, MS_* propagation or 0, destination, \
-   * MOUNT_* flags and MS_*<<32 of mount(2), user namespace to id-map it by or none: fsopen, fsconfig, fsmount, \
-   * move_mount */ \
-  PLAN_STEP(MOUNT, "ssviisif") \
+   * MOUNT_* flags and MS_*<<32 of mount(2), user namespace to id-map it by or none, SELinux label of its root \
+   * that no parameter gives, or "": fsopen, fsconfig, fsmount, move_mount */ \
+  PLAN_STEP(MOUNT, "ssviisifs") \
   /* parameters, MOUNT_ATTR_* of the mount set<<32|clear, of all below set<<32|clear, MS_* propagation or 0, path: \
    * changes what is mounted there */ \
   PLAN_STEP(REMOUNT, "viiis") \
@@ -89,8 +89,8 @@ struct plan_step {
   PLAN_STEP(BIND_DEVICE, "ssii") \
   /* target, path: a link; one that exists stays (flag 1: is replaced) */ \
   PLAN_STEP(SYMLINK, "ssi") \
-  /* path: cannot be read from here on; a missing path is fine */ \
-  PLAN_STEP(MASK, "s") \
+  /* path, parameter of the tmpfs of masks or "": cannot be read from here on; a missing path is fine */ \
+  PLAN_STEP(MASK, "ss") \
   /* path: read-only with all below; a missing path is fine */ \
   PLAN_STEP(READONLY, "s") \
   /* the rootfs itself becomes read-only */ \
@@ -231,6 +231,7 @@ struct plan_message {
 #define PLAN_AT_UMOUNT 29
 #define PLAN_AT_DECODE 30 /* the plan is broken */
 #define PLAN_AT_CLOSE_RANGE 31
-#define PLAN_AT_COPY 32 /* tmpcopyup */
+#define PLAN_AT_COPY 32  /* tmpcopyup */
+#define PLAN_AT_LABEL 33 /* fsetxattr */
 
 #endif

@@ -48,6 +48,7 @@ CALLS = {
     opcodes.AT_UMOUNT: "umount2",
     opcodes.AT_LOOKUP: "faccessat2",
     opcodes.AT_CLOSE_RANGE: "close_range",
+    opcodes.AT_LABEL: "fsetxattr",
 }
 # Steps whose one call has another name than the step.
 STEP_CALLS = {
@@ -125,7 +126,7 @@ def _refused(plan: Plan, step: Step, message: Message, pid: int) -> Error:
     refusal = Refusal(
         call,
         message.errno,
-        _subject_of(call, step),
+        _subject_of(call, step, message),
         step.name,
         _place_on_host(plan, step, message.errno),
         plan.user_namespace,
@@ -274,8 +275,10 @@ def _is_dangling(path: str) -> bool:
         return False
 
 
-def _subject_of(call: str, step: Step) -> str:
-    """What the call was about: for a new mount its type, for a label its file, else as the step says."""
+def _subject_of(call: str, step: Step, message: Message) -> str:
+    """What the call was about: a new mount's type or label, a label's file, else as the step says."""
+    if call == "fsconfig" and message.text.startswith("context="):
+        return message.text
     if step.op == opcodes.MOUNT and call in ("fsopen", "fsconfig", "fsmount"):
         return str(step.arguments[0])
     return str(step.arguments[0]) if step.op == opcodes.PROC_WRITE else steps.subject(step)

@@ -224,16 +224,21 @@ def _file_system(refusal: Refusal, host: Host) -> str:
     )
 
 
+_POLICY = "the policy doesn't know the label, or doesn't let pyrunc set it (ausearch -m avc)"
+
+
 def _security_module(refusal: Refusal, host: Host) -> str:
     if refusal.step == "proc_write" and "apparmor" in refusal.subject:
         if host.text("/sys/module/apparmor/parameters/enabled") != "Y":
             return "AppArmor is not enabled on this host: remove process.apparmorProfile"
         if refusal.errno == errno.ENOENT:
             return "the profile is not loaded: apparmor_parser -r FILE; `aa-status` lists those that are"
-    if refusal.step == "proc_write" and "attr/exec" in refusal.subject:
+    elif refusal.step == "proc_write" and refusal.subject.startswith("attr/"):
         if not host.text("/sys/fs/selinux/enforce"):
             return "SELinux is not enabled on this host: remove process.selinuxLabel"
-        return "the policy doesn't know the label, or doesn't let pyrunc set it: ausearch -m avc"
+        return _POLICY
+    if refusal.call == "fsetxattr" or refusal.subject.startswith("context="):
+        return f"{_POLICY}; correct linux.mountLabel, or context= of this mount"
     if refusal.errno != errno.EACCES or not host.privileged:
         return ""
     label = host.text(f"{host.process}/attr/current").rstrip("\0")

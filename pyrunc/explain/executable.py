@@ -54,6 +54,8 @@ class Root:
             return -fd
         try:
             return posix.fstat(fd)
+        except OSError as error:  # a security module may hide it
+            return error.errno or errno.EACCES
         finally:
             posix.close(fd)
 
@@ -93,7 +95,8 @@ def look(root: Root, path: str, number: int) -> str:
         return missing
     status = root.stat(path)
     if isinstance(status, int):
-        return ""
+        hidden = f"a security module hides {path} from pyrunc: label the root filesystem for containers"
+        return hidden if status == errno.EACCES else ""
     if status.st_mode & _S_IFMT == _S_IFDIR:
         return f"{path} is a directory: name the program in it"
     if status.st_mode & _S_IFMT != _S_IFREG:

@@ -74,8 +74,21 @@ def not_executed(plan: Plan, step: Step, message: Message, pid: int) -> Error:
         syscall="execve",
         subject=name,
         errno=message.errno,
-        hint=_look_inside(plan, pid, name, message.errno),
+        hint=_policy(plan, name, message.errno) or _look_inside(plan, pid, name, message.errno),
     )
+
+
+def _policy(plan: Plan, name: str, number: int) -> str:
+    """By LOOKUP the user may execute the file: then a security module is what refuses it."""
+    if number != errno.EACCES and (number != errno.EPERM or steps.filtered(plan)):
+        return ""
+    for step in plan.steps:
+        if step.op == opcodes.PROC_WRITE and str(step.arguments[0]).endswith("/exec"):
+            return (
+                f"the policy does not let {name} run under {step.path}: see the denial in dmesg, then label "
+                "the root filesystem for it (SELinux: chcon -R -t container_file_t), or correct the policy"
+            )
+    return ""
 
 
 _FORBIDDEN = "the filter of linux.seccomp forbids execve: allow it there, or see security modules in dmesg"

@@ -35,7 +35,7 @@ def compile_container(spec: Spec, host: Host) -> Plan:
     container_hooks(plan, spec, host, "createContainer")
     console(plan, spec.process, bind=1)
     sysctl(plan, spec, namespaces)
-    hidden_paths(plan, spec, namespaces)
+    hidden_paths(plan, spec, host, namespaces)
     pivot(plan, spec, host, namespaces)
     if "process" in spec:
         working_directory(plan, spec.process, create=1)

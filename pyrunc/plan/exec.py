@@ -39,8 +39,6 @@ def compile_exec(spec: Spec, process: Object, host: Host) -> Plan:
     plan.add(opcodes.SETSID)
     if flags & CLONE_NEWUSER:
         plan.add(opcodes.BECOME_ROOT, int(keeps_groups(spec)))
-    if host.new_keyring:
-        plan.add(opcodes.KEYRING)
     console(plan, process, bind=0)
     working_directory(plan, process, create=0)
     before_start(plan, process, spec, host)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Their files have labels of their own.
 _UNLABELLED = ("proc", "sysfs", "mqueue", "cgroup", "cgroup2")
+# Parameters that SELinux takes. A label has commas, so mount(2) and fstab have it in quotation marks.
+_CONTEXTS = ("context", "fscontext", "defcontext", "rootcontext")
 # File systems of the kernel's own: read-only is a matter of the mount, not of their one superblock.
 _VIRTUAL = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
 
@@ -75,6 +77,8 @@ class Options:
                 self.idmap = option
             elif option in ACTIONS:
                 self.actions.append(option)
+            elif option.partition("=")[0] in _CONTEXTS:
+                self.parameters.append(option.replace('"', ""))
             elif option not in NOTHING:
                 self.parameters.append(option)
 
@@ -125,10 +129,11 @@ def _filesystem(
     options.set |= options.rset
     if kind not in _VIRTUAL and options.set & RDONLY:
         parameters = ["ro", *parameters]
-    if label and kind not in _UNLABELLED and not any(entry.startswith("context=") for entry in parameters):
-        parameters = [*parameters, f"context={label}"]
+    if kind not in _UNLABELLED:
+        parameters = _labelled(parameters, label)
     if options.flags or any(len(parameter) > 255 for parameter in parameters):
         flags |= opcodes.MOUNT_LEGACY | options.flags << 32
+        parameters = [_quoted(parameter) for parameter in parameters]
     if "tmpcopyup" in options.actions:
         if kind != "tmpfs":
             raise mount.refuse("options", "tmpcopyup is for a tmpfs")
@@ -139,7 +144,20 @@ def _filesystem(
     if id_maps:
         user = plan.fd(FD_ID_MAPS, kind, f"{mount.path}.uidMappings")
         plan.fds[user].id_maps = id_maps
-    _mount(plan, mount, kind, mount.text("source"), parameters, options, flags=flags, user=user)
+    root = label if kind == "mqueue" else ""
+    _mount(plan, mount, kind, mount.text("source"), parameters, options, flags=flags, user=user, label=root)
+
+
+def _labelled(parameters: list[str], label: str) -> list[str]:
+    """With linux.mountLabel, unless they say themselves what label files have."""
+    if not label or any(entry.startswith(("context=", "defcontext=")) for entry in parameters):
+        return parameters
+    return [*parameters, f"context={label}"]
+
+
+def _quoted(parameter: str) -> str:
+    key, _, value = parameter.partition("=")
+    return f'{key}="{value}"' if key in _CONTEXTS else parameter
 
 
 def _mount(
@@ -152,6 +170,7 @@ def _mount(
     destination: str = "",
     flags: int = 0,
     user: int = NO_FD,
+    label: str = "",
 ) -> None:
     plan.add(
         opcodes.MOUNT,
@@ -163,6 +182,7 @@ def _mount(
         destination or mount.text("destination"),
         flags,
         user,
+        label,
         path=mount.path,
     )
 
@@ -279,7 +299,8 @@ def _cgroup(
         return
     base = Options(mount)
     base.set = NOSUID | NODEV | NOEXEC
-    _mount(plan, mount, "tmpfs", "tmpfs", ["mode=755"], base, flags=opcodes.MOUNT_CGROUPS)
+    parameters = _labelled(["mode=755"], host.mount_label)
+    _mount(plan, mount, "tmpfs", "tmpfs", parameters, base, flags=opcodes.MOUNT_CGROUPS)
     for name, directory in host.cgroup_paths:
         target = f"{destination}/{name}"
         if own:

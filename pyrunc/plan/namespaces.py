@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyrunc.plan import FD_CGROUP, FD_NAMESPACE, NO_FD, opcodes
 from pyrunc.vocabulary.namespaces import (
     CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
     CLONE_NEWNET,
     CLONE_NEWPID,
     CLONE_NEWTIME,
@@ -63,9 +64,12 @@ def enter_namespaces(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces)
     join_cgroups(plan, host, by_parent=bool(new & CLONE_NEWUSER))
     if host.cgroup_adopts:
         plan.add(opcodes.SYNC, opcodes.STAGE_CGROUP, path="linux.cgroupsPath")
-    # These two are made by steps of their own: a time namespace needs its offsets before anybody is
-    # in it, a cgroup namespace takes the cgroup of its maker as its root.
+    # These are made by steps of their own: a time namespace needs its offsets before anybody is in
+    # it, a cgroup namespace takes the cgroup of its maker as its root, and the message queues of an
+    # ipc namespace belong to its maker, who must be the user namespace's root by then.
     at_once = new & ~(CLONE_NEWTIME | CLONE_NEWCGROUP)
+    if namespaces.has(CLONE_NEWUSER):
+        at_once &= ~CLONE_NEWIPC
     forks = namespaces.joins(CLONE_NEWPID)
     plan.user_namespace = bool(new & CLONE_NEWUSER)
     others = [joined for joined in namespaces.joined if joined[0] != CLONE_NEWUSER]
@@ -98,8 +102,6 @@ def enter_namespaces(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces)
     if forks:
         plan.add(opcodes.FORK, path="linux.namespaces")
     plan.add(opcodes.SETSID)
-    if host.new_keyring:
-        plan.add(opcodes.KEYRING)
     if new & CLONE_NEWNET:
         plan.add(opcodes.LOOPBACK, path="linux.namespaces")
 

@@ -57,7 +57,7 @@ EXEC = 52
 
 MAGIC = 5641972821173564025
 VERSION = 1
-ARGUMENTS = 8
+ARGUMENTS = 9
 MOUNT_PROC = 2
 MOUNT_DEVPTS = 4
 MOUNT_LEGACY = 8
@@ -115,6 +115,7 @@ AT_UMOUNT = 29
 AT_DECODE = 30
 AT_CLOSE_RANGE = 31
 AT_COPY = 32
+AT_LABEL = 33
 
 NAMES: dict[int, str] = {
     1: "CGROUP_JOIN",
@@ -182,7 +183,7 @@ SIGNATURES: dict[int, str] = {
     8: "",
     9: "i",
     10: "fs",
-    11: "ssviisif",
+    11: "ssviisifs",
     12: "viiis",
     13: "fiiisis",
     14: "ss",
@@ -190,7 +191,7 @@ SIGNATURES: dict[int, str] = {
     16: "siiii",
     17: "ssii",
     18: "ssi",
-    19: "s",
+    19: "ss",
     20: "s",
     21: "",
     22: "i",

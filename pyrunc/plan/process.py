@@ -78,7 +78,7 @@ def before_start(plan: Plan, process: Object, spec: Spec, host: Host) -> None:
     user = process.child("user")
     if not process.flag("terminal"):
         plan.add(opcodes.STDIO_OWNER, user.number("uid", 0, 0, ID_MAX), path=user.at("uid"))
-    _labels(plan, process)
+    _labels(plan, process, host)
     _personality(plan, spec)
     scheduling(plan, process, spec)
     _rlimits(plan, process)
@@ -167,7 +167,8 @@ def _rlimits(plan: Plan, process: Object) -> None:
         plan.add(opcodes.RLIMIT, resource, soft, hard, path=item.path)
 
 
-def _labels(plan: Plan, process: Object) -> None:
+def _labels(plan: Plan, process: Object, host: Host) -> None:
+    """What security modules know the process by; a new session keyring has its SELinux label too."""
     profile = process.text("apparmorProfile")
     if profile:
         path = process.at("apparmorProfile")
@@ -175,6 +176,10 @@ def _labels(plan: Plan, process: Object) -> None:
     label = process.text("selinuxLabel")
     if label:
         plan.add(opcodes.PROC_WRITE, "attr/exec", label, path=process.at("selinuxLabel"))
+    if host.new_keyring:
+        if label:
+            plan.add(opcodes.PROC_WRITE, "attr/keycreate", label, path=process.at("selinuxLabel"))
+        plan.add(opcodes.KEYRING)
 
 
 def _personality(plan: Plan, spec: Spec) -> None:

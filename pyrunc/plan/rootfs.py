@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyrunc.plan import FD_TREE_RECURSIVE, opcodes
 from pyrunc.plan.process import keeps_groups
 from pyrunc.vocabulary.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
-from pyrunc.vocabulary.namespaces import CLONE_NEWNS, CLONE_NEWUSER
+from pyrunc.vocabulary.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def old_tree(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None
     plan.add(opcodes.ROOTFS, tree, host.rootfs, path="root.path")
     if namespaces.has(CLONE_NEWUSER):
         plan.add(opcodes.BECOME_ROOT, int(keeps_groups(spec)), path="linux.uidMappings")
+        if namespaces.new & CLONE_NEWIPC:
+            plan.add(opcodes.UNSHARE, CLONE_NEWIPC, path="linux.namespaces")
 
 
 def pivot(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None:

@@ -13,7 +13,7 @@ from pyrunc.vocabulary.namespaces import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrunc.plan import Plan
+    from pyrunc.plan import Host, Plan
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.spec import Spec
 
@@ -60,12 +60,14 @@ def sysctl(plan: Plan, spec: Spec, namespaces: Namespaces) -> None:
         plan.add(opcodes.SYSCTL, path, value, path=f"linux.sysctl.{key}")
 
 
-def hidden_paths(plan: Plan, spec: Spec, namespaces: Namespaces) -> None:
+def hidden_paths(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None:
     """linux.readonlyPaths, then linux.maskedPaths: a mask hides what is below it too."""
+    label = f"context={host.mount_label}" if host.mount_label else ""
     for key, op in (("readonlyPaths", opcodes.READONLY), ("maskedPaths", opcodes.MASK)):
         for index, path in enumerate(spec.linux.texts(key)):
             if path[:1] != "/":
                 raise spec.linux.refuse(f"{key}[{index}]", "not absolute")
             if not namespaces.new & CLONE_NEWNS:
                 raise spec.linux.refuse(key, "needs a mount namespace")
-            plan.add(op, path, path=f"linux.{key}[{index}]")
+            more = (label,) if op == opcodes.MASK else ()
+            plan.add(op, path, *more, path=f"linux.{key}[{index}]")

@@ -1,6 +1,6 @@
 #!/bin/bash
-# image.sh CACHE: the guest of `make vm-test`, from Debian's packages: systemd as PID 1, pure cgroup v2, AppArmor,
-# Podman, and runc and crun to compare with. Nothing is done while CACHE is up to date.
+# image.sh CACHE: the guest of `make vm-test`, from Debian's packages: systemd as PID 1, pure cgroup v2, AppArmor or
+# SELinux (the kernel's command line chooses), Podman, and runc and crun to compare with. Nothing is done while CACHE is up to date.
 #
 # CACHE/root     the installed system: a chroot to build pyrunc in
 # CACHE/disk.raw the same as a file system; CACHE/vmlinuz, CACHE/initrd
@@ -12,7 +12,7 @@ cache=$(mkdir -p "$1" && readlink -f "$1")
 
 packages=(
 	linux-image-amd64 systemd-sysv udev kmod dbus dbus-user-session libpam-systemd polkitd procps
-	apparmor iproute2 nftables jq strace util-linux-extra
+	apparmor selinux-policy-default policycoreutils iproute2 nftables jq strace util-linux-extra
 	python3 python3-venv python3-dev python3-pytest python3-cffi python3-mesonpy meson ninja-build
 	python3-click python3-jsonschema python3-hypothesis gcc libc6-dev libseccomp2
 	runc crun podman conmon netavark passt fuse-overlayfs catatonit uidmap busybox-static
@@ -77,6 +77,8 @@ install -m 755 "$here/guest/initrd.sh" "$tree/init"
 (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) >"$cache/initrd"
 rm -rf "$tree"
 cp "$root/boot/vmlinuz-$kernel" "$cache/vmlinuz"
+sed -i 's/^SELINUX=.*/SELINUX=permissive/' "$root/etc/selinux/config"
+chroot "$root" setfiles -F /etc/selinux/default/contexts/files/file_contexts / 2>/dev/null
 rm -f "$cache/disk.raw"
 truncate -s 8G "$cache/disk.raw"
 mke2fs -q -t ext4 -E lazy_itable_init=0,lazy_journal_init=1,nodiscard -d "$root" "$cache/disk.raw"

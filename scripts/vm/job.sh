@@ -72,6 +72,18 @@ security() {
 	tests security "$pyrunc" "" tests/lsm
 }
 
+# On a kernel that was started with SELinux. Debian's policy confines runtimes that have the label of one, and lets
+# them work below /var/lib/containers.
+selinux() {
+	local runtime
+	chcon -R -t lib_t .venv
+	chcon -t container_engine_exec_t "$pyrunc"
+	chcon -t usr_t .
+	for runtime in "$pyrunc" /usr/sbin/runc /usr/bin/crun; do
+		tests "selinux-${runtime##*/}" "$runtime" "" --basetemp=/var/lib/containers/tests tests/lsm/test_selinux.py
+	done
+}
+
 podman() {
 	local runtime=${1:-$pyrunc} name=${2:-podman}
 	check "$name-root" bash scripts/vm/podman.sh "$runtime" systemd

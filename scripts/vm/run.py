@@ -1,8 +1,8 @@
-"""Run a script in the guest: run.py CACHE PROJECT_DIR SCRIPT [SECONDS]. Its output is shown as it comes.
+"""Run a script in the guest: run.py CACHE PROJECT_DIR SCRIPT SECONDS [KERNEL_ARGUMENT...].
 
-The exit status is the script's; 124 after SECONDS (start of the guest included), 125 when the guest failed.
-The disk is a throw-away copy. KVM is used where it works, else the processor is emulated, at about a
-twentieth of the speed.
+Its output is shown as it comes. The exit status is the script's; 124 after SECONDS (start of the guest
+included), 125 when the guest failed. The disk is a throw-away copy. KVM is used where it works, else the
+processor is emulated, at about a twentieth of the speed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def accelerators() -> list[list[str]]:
     return [["-accel", "kvm", "-cpu", "host"], emulated]
 
 
-def qemu(cache: Path, work: Path, accelerator: list[str]) -> list[str]:
+def qemu(cache: Path, work: Path, accelerator: list[str], arguments: list[str]) -> list[str]:
     def port(name: str) -> list[str]:
         chardev = f"file,id={name},path={work / name}"
         return ["-chardev", chardev, "-device", f"virtserialport,chardev={name},name={name}"]
@@ -42,7 +42,8 @@ def qemu(cache: Path, work: Path, accelerator: list[str]) -> list[str]:
         QEMU, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "pc",
         *accelerator, "-smp", "2", "-m", "2048",
         "-kernel", str(cache / "vmlinuz"), "-initrd", str(cache / "initrd"),
-        "-append", KERNEL, "-serial", f"file:{work / 'console'}", "-device", "virtio-rng-pci",
+        "-append", " ".join([KERNEL, *arguments]),
+        "-serial", f"file:{work / 'console'}", "-device", "virtio-rng-pci",
         *disk("root", cache / "disk.raw", "snapshot=on,cache=unsafe"),
         *disk("project", work / "project.tar", "readonly=on"),
         "-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile=",
@@ -56,14 +57,12 @@ def pack(project: Path, script: Path, work: Path) -> None:
     subprocess.run(["tar", "-C", str(project), "--owner=0", "--group=0", "-cf", archive, "."], check=True)
 
 
-def attempt(cache: Path, work: Path, accelerator: list[str], end: float, patience: float) -> int | None:
+def attempt(command: list[str], work: Path, end: float, patience: float) -> int | None:
     """One start of the guest; None when it never said a word."""
     for name in ("output", "status", "console"):
         (work / name).write_bytes(b"")
     with (work / "log").open("wb") as log:
-        machine = subprocess.Popen(
-            qemu(cache, work, accelerator), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        machine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     silent_until = time.monotonic() + patience
     try:
         with (work / "output").open("rb") as output:
@@ -99,7 +98,8 @@ def verdict(work: Path) -> int:
 
 def main() -> int:
     cache, project, script = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
-    end = time.monotonic() + float(sys.argv[4] if len(sys.argv) > 4 else 900)
+    end = time.monotonic() + float(sys.argv[4])
+    arguments = sys.argv[5:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="pyrunc-vm.") as directory:
         work = Path(directory)
@@ -107,7 +107,7 @@ def main() -> int:
         tries = accelerators()
         for number, accelerator in enumerate(tries):
             patience = KVM_PATIENCE if number + 1 < len(tries) else 180.0
-            result = attempt(cache, work, accelerator, end, patience)
+            result = attempt(qemu(cache, work, accelerator, arguments), work, end, patience)
             if result is not None:
                 return result
             print(f"vm: no word from the guest with {' '.join(accelerator)}", file=sys.stderr)

@@ -72,6 +72,24 @@ def test_user_namespace(runtime: Runtime) -> None:
     assert (container.rootfs / "tmp" / "file").stat().st_uid == 100000
 
 
+@pytest.mark.spec("linux.namespaces", "mounts[].type")
+@pytest.mark.parametrize("joined", [False, True], ids=["new", "joined"])
+def test_message_queues_belong_to_root_of_the_user_namespace(runtime: Runtime, joined: bool) -> None:
+    container = runtime.sh("exec sleep 100") if joined else runtime.sh("stat -c %u:%g /dev/mqueue")
+    user_namespace(container.config)
+    queues = {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"}
+    container.config["mounts"].append(queues)
+    os.chown(container.rootfs, 100000, 100000)
+    if joined:
+        container.started()
+        second = runtime.sh("stat -c %u:%g /dev/mqueue")
+        second.config["mounts"].append(queues)
+        add_namespace(second.config, "user", f"/proc/{container.pid}/ns/user")
+        os.chown(second.rootfs, 100000, 100000)
+        container = second
+    assert container.run().ok().stdout == "0:0\n"
+
+
 @pytest.mark.spec("linux.timeOffsets")
 def test_time_namespace(runtime: Runtime) -> None:
     peers_differ("runc", "crun", why="runc from 1.2, crun from 1.9")

@@ -1,4 +1,4 @@
-"""AppArmor profiles and SELinux labels, on hosts that have them."""
+"""process.apparmorProfile, on a host that has AppArmor."""
 
 from __future__ import annotations
 
@@ -22,15 +22,11 @@ profile {PROFILE} flags=(attach_disconnected,mediate_deleted) {{
 """
 
 
-def enabled(file: str) -> bool:
-    path = Path(file)
-    return path.exists() and path.read_text().strip() not in ("N", "0")
+ENABLED = Path("/sys/module/apparmor/parameters/enabled")
 
-
-apparmor = pytest.mark.skipif(
-    not enabled("/sys/module/apparmor/parameters/enabled"), reason="this host has no AppArmor"
+pytestmark = pytest.mark.skipif(
+    not ENABLED.exists() or ENABLED.read_text().strip() != "Y", reason="this host has no AppArmor"
 )
-selinux = pytest.mark.skipif(not Path("/sys/fs/selinux/enforce").exists(), reason="this host has no SELinux")
 
 
 @pytest.fixture
@@ -40,7 +36,6 @@ def profile() -> Iterator[str]:
     subprocess.run(["apparmor_parser", "-R"], input=TEXT, text=True, check=False)
 
 
-@apparmor
 def test_the_profile_is_applied_and_denies(runtime: Runtime, profile: str) -> None:
     container = runtime.sh("cat /proc/self/attr/current; echo x >/tmp/open; echo x >/tmp/secret")
     container.config["process"]["apparmorProfile"] = profile
@@ -49,7 +44,6 @@ def test_the_profile_is_applied_and_denies(runtime: Runtime, profile: str) -> No
     assert "secret: Permission denied" in answer.stderr
 
 
-@apparmor
 def test_exec_is_under_the_profile_too(runtime: Runtime, profile: str) -> None:
     container = runtime.sleeper()
     container.config["process"]["apparmorProfile"] = profile
@@ -57,18 +51,7 @@ def test_exec_is_under_the_profile_too(runtime: Runtime, profile: str) -> None:
     assert container.exec("cat", "/proc/self/attr/current").ok().lines == [f"{profile} (enforce)"]
 
 
-@apparmor
 def test_a_profile_that_is_not_loaded_is_named(runtime: Runtime) -> None:
     container = runtime.sh("true")
     container.config["process"]["apparmorProfile"] = "pyrunc-test-missing"
     assert "apparmor" in container.run().failed().stderr.lower()
-
-
-@selinux
-def test_process_and_mounts_have_their_labels(runtime: Runtime) -> None:
-    label = "system_u:system_r:container_t:s0"
-    container = runtime.sh("cat /proc/self/attr/current; ls -dZ /dev/shm")
-    container.config["process"]["selinuxLabel"] = label
-    container.config["linux"]["mountLabel"] = "system_u:object_r:container_file_t:s0"
-    answer = container.run().ok()
-    assert label in answer.stdout and "container_file_t" in answer.stdout
