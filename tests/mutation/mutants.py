@@ -75,7 +75,7 @@ MUTANTS = (
         "plan.add(opcodes.PROPAGATE, old | MS_REC", "plan.add(opcodes.PROPAGATE, MS_SHARED | MS_REC",
         _MOUNTS + "a_host_whose_mounts_are_shared",
     ),
-    Mutant("the keyring of the caller", "plan/namespaces.py", "plan.add(opcodes.KEYRING)", "pass",
+    Mutant("the keyring of the caller", "plan/process.py", "plan.add(opcodes.KEYRING)", "pass",
            "security/test_leaks.py::test_a_session_keyring_of_its_own[run]"),
     Mutant("a rule for devices dropped", "cgroup/v1.py", _APPLY, _without("devices"),
            "integration/test_devices.py::test_devices_that_are_not_allowed"),
