@@ -139,6 +139,45 @@ def test_a_torn_one_is_not_used(installed: Installed, size: int) -> None:
     assert not installed.is_used()
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_a_second_try_where_its_place_was_taken(installed: Installed) -> None:
+    installed.make()
+    third_segment = ["-e", "inject=mmap:error=EEXIST:when=4"]  # the first call maps the header
+    assert programs(installed, *third_segment) == [str(installed.launcher), "/proc/self/exe"]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_no_third_try(installed: Installed) -> None:
+    """Without chance in it, every stack is at the place that the image has its own at."""
+    subprocess.run(["setarch", "-R", installed.launcher, "snapshot"], check=True)
+    assert installed.is_used()
+    launcher, again, interpreter = programs(installed, "setarch", "-R")
+    assert (launcher, again) == (str(installed.launcher), "/proc/self/exe")
+    assert "python" in interpreter
+
+
+def programs(installed: Installed, *options: str) -> list[str]:
+    """The programs that a call executes one after the other."""
+    log = installed.prefix / "strace"
+    command = [
+        "strace",
+        "-qq",
+        "-o",
+        log,
+        "-e",
+        "trace=execve,mmap",
+        *options,
+        installed.launcher,
+        "--version",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.startswith("pyrunc"), done
+    called = [
+        line for line in log.read_text().splitlines() if line.startswith("execve(") and line.endswith(" = 0")
+    ]
+    return [path for line in called if (path := line.split('"')[1]) and not path.endswith("setarch")]
+
+
 def test_the_answers_are_the_same(installed: Installed) -> None:
     calls = (
         ["--version"],
