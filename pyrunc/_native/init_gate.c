@@ -24,12 +24,17 @@ void step_sync(struct init *c) {
     must(c, SYS(prctl, PR_SET_DUMPABLE, 0), PLAN_AT_NONE, NULL);
 }
 
-/* Wait until fd can be read. An event on the state directory means that the container was deleted. */
+/* Wait until fd can be read, or until it turns out that we can't wait so: then the call that reads does it. A state
+ * directory without a link means that the container was deleted. */
 static void poll_or_exit(int fd, int watch) {
   struct sys_pollfd polled = {fd, POLLIN, 0};
   int64_t pause[2] = {2, 0}; /* seconds; the kernel counts it down */
   struct stat status;
-  while (SYS(ppoll, &polled, 1, pause, 0, 8) <= 0) {
+  int tries = 8;
+  long result;
+  while ((result = SYS(ppoll, &polled, 1, pause, 0, 8)) <= 0) {
+    if (result < 0 && --tries == 0)
+      return;
     if (watch >= 0 && (SYS(fstat, watch, &status) < 0 || status.st_nlink == 0))
       sys_exit(1);
     pause[0] = 2;
@@ -37,12 +42,15 @@ static void poll_or_exit(int fd, int watch) {
   }
 }
 
-/* Returns the connection of `start`. */
+/* Returns the connection of `start`, which waits for us: not for ever. */
 static int wait_for_start(int listener, int watch, struct plan_message *message) {
+  int tries = 50;
   for (;;) {
     poll_or_exit(listener, watch);
     int connection = (int)SYS(accept4, listener, 0, 0, O_CLOEXEC);
     if (connection < 0) {
+      if (--tries == 0)
+        sys_exit(1);
       int64_t pause[2] = {0, 100000000}; /* nanoseconds: there is no descriptor, perhaps for a while */
       SYS(ppoll, 0, 0, pause, 0, 8);
       continue;

@@ -152,6 +152,15 @@ def test_exec_for_too_long(runtime: Runtime) -> None:
     wait_for(lambda: len(pyrunc.processes(*place)) == 1, "the process is not killed")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Also where a shell has started the tests in the background, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_ends_its_container(runtime: Runtime) -> None:
     place = written(runtime.sleeper())
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))

@@ -1,12 +1,14 @@
 /* inject: runs a command and makes one system call of its process tree fail.
  *
- *   inject [-o REPORT] [-p PID] [-s NUMBER] N ACTION COMMAND...
+ *   inject [-l] [-o REPORT] [-p PID] [-s NUMBER] N ACTION COMMAND...
  *
  * By ptrace(2). The system calls of the runtime and of pyrunc-init are counted in the order in which they
  * happen, over all processes; the Nth of them fails with the errno ACTION, or its process gets SIGKILL if
  * ACTION is "kill". N = 0 only counts. What another program does, a hook's or the container's, is neither
  * counted nor changed. -p: also a process that runs already: the init that `start` releases.
  * -s: only the system call of this number counts.
+ * -l: lasting, as a full disk is: from then on each system call of that number fails. (Not close, which changes
+ *     nothing, nor mmap, without which no program can be loaded.)
  * REPORT gets one line: calls counted, number of the call that failed, the program that made it.
  * The exit status is that of the command, 128 + N for signal N. */
 #include <errno.h>
@@ -35,7 +37,8 @@ static long calls;    /* counted so far */
 static long wanted;   /* the one that fails */
 static int failure;   /* its errno; 0: SIGKILL */
 static long hit = -1; /* number of the call that failed */
-static pid_t in_hand; /* the process whose call returns next with the failure */
+static bool lasting;
+static pid_t in_hand; /* the process whose call returns next with the failure, after it was made */
 static char program[PATH_MAX] = "-";
 
 /* The kernel never fails them, whatever happens; and exit can't return. */
@@ -82,10 +85,12 @@ static void strike(pid_t pid) {
     kill(pid, SIGKILL);
     return;
   }
-  in_hand = pid;
-  if (hit == SYS_close) /* a close that fails has closed all the same */
+  if (hit == SYS_close) { /* one that fails has closed all the same */
+    in_hand = pid;
     return;
-  registers.orig_rax = ~0ul;
+  }
+  registers.orig_rax = ~0ul; /* no call: the result stays what it is here */
+  registers.rax = (unsigned long long)-failure;
   ptrace(PTRACE_SETREGS, pid, 0, &registers);
 }
 
@@ -100,13 +105,16 @@ static void system_call(pid_t pid) {
     ptrace(PTRACE_SETREGS, pid, 0, &registers);
     in_hand = 0;
   }
-  if (info.op == PTRACE_SYSCALL_INFO_ENTRY && counts((long)info.entry.nr) && ++calls == wanted)
+  if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !counts((long)info.entry.nr))
+    return;
+  bool again = lasting && (long)info.entry.nr == hit && hit != SYS_close && hit != SYS_mmap;
+  if (++calls == wanted || again)
     strike(pid);
 }
 
-/* Once the call has failed, the rest runs at full speed. */
+/* Once the only call has failed, the rest runs at full speed. */
 static void go_on(pid_t pid, int signal) {
-  bool over = hit >= 0 && in_hand == 0;
+  bool over = hit >= 0 && in_hand == 0 && !lasting;
   ptrace(over ? PTRACE_CONT : PTRACE_SYSCALL, pid, 0, signal);
 }
 
@@ -165,8 +173,10 @@ int main(int argc, char **argv) {
   const char *report = NULL;
   pid_t also = 0;
   int option;
-  while ((option = getopt(argc, argv, "+o:p:s:")) > 0) {
-    if (option == 'o')
+  while ((option = getopt(argc, argv, "+lo:p:s:")) > 0) {
+    if (option == 'l')
+      lasting = true;
+    else if (option == 'o')
       report = optarg;
     else if (option == 'p')
       also = atoi(optarg);

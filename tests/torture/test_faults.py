@@ -4,6 +4,7 @@ Every call ends in success or in one clean error. What was not made whole is not
 runs has all its protections. inject.c makes the calls fail, by ptrace(2).
 
 FAULT_POINTS is the number of calls that fail for each verb, 40 if unset; 0: each of them, in every way.
+The same again, a third of them, with faults that last: a disk that is full stays full.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ SEED = os.environ.get("TORTURE_SEED", "1")
 ERRORS = ("ENOSPC", "EIO", "EMFILE", "ENOMEM", "EPERM")
 ACTIONS = ("kill", *ERRORS)
 VERBS = ("create", "start", "run", "exec", "update", "pause", "delete")
-_WRITE, _RECVFROM, _STAT = 1, 45, 262  # system calls of x86_64
+_WRITE, _RECVFROM, _STAT, _PPOLL, _ACCEPT4 = 1, 45, 262, 271, 288  # system calls of x86_64
 
 
 class Hit(NamedTuple):
@@ -53,8 +54,8 @@ def inject(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Faults:
     """One verb, called again and again on new containers."""
 
-    def __init__(self, inject: Path, runtime: harness.Runtime, verb: str) -> None:
-        self.inject, self.runtime, self.verb = inject, runtime, verb
+    def __init__(self, inject: Path, runtime: harness.Runtime, verb: str, *, lasting: bool = False) -> None:
+        self.inject, self.runtime, self.verb, self.lasting = inject, runtime, verb, lasting
         clean = self.prepared()
         self.calls = self.call(clean, 0, "kill").calls
         assert self.calls > 20, "the verb was not traced"
@@ -86,7 +87,7 @@ class Faults:
         """With the fault at the call of that number: of all, or of one system call."""
         report, stderr = container.bundle / "calls", container.bundle / "stderr"
         what = action if action == "kill" else str(getattr(errno, action))
-        options = ["-o", str(report), "-s", str(only)]
+        options = ["-o", str(report), "-s", str(only), *(["-l"] if self.lasting else [])]
         if self.verb == "start":
             options += ["-p", str(container.pid)]
         command = [harness.PROGRAM, "--root", str(self.runtime.root), *self.arguments(container)]
@@ -146,7 +147,7 @@ class Faults:
         # importlib takes a module whose file it can't stat for something else: that is not ours to mend.
         if hit.call != _STAT and ("internal error" in hit.stderr or "Traceback" in hit.stderr):
             yield "an error that nobody expected"
-        if hit.status and self.verb in ("create", "run"):
+        if hit.status and self.verb in ("create", "run") and not self.lasting:
             yield from (f"left: {thing}" for thing in guarded.left_of(container))
 
     def _unprotected(self, container: harness.Container) -> Iterator[str]:
@@ -164,21 +165,25 @@ def difference(good: str, now: str) -> str:
     return "\n".join(lost + [f"+ {line}" for line in now.splitlines() if line not in good.splitlines()])
 
 
-def points(calls: int) -> list[tuple[int, str]]:
+def points(calls: int, actions: Sequence[str], number: int) -> list[tuple[int, str]]:
     """(number of the call, action): all of them, or a sample that reaches from end to end."""
     if POINTS == 0:
-        return [(number, action) for number in range(1, calls + 1) for action in ACTIONS]
+        return [(call, action) for call in range(1, calls + 1) for action in actions]
     dice = random.Random(SEED)
-    chosen = sorted(dice.sample(range(1, calls + 1), min(POINTS, calls)))
-    return [(number, dice.choice(ACTIONS)) for number in chosen]
+    chosen = sorted(dice.sample(range(1, calls + 1), min(number, calls)))
+    return [(call, dice.choice(actions)) for call in chosen]
 
 
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_failing_call_never_does_harm(inject: Path, runtime: harness.Runtime, verb: str) -> None:
+def test_a_failing_call_never_does_harm(
+    inject: Path, runtime: harness.Runtime, verb: str, lasting: bool
+) -> None:
+    """What a lasting fault keeps from being removed, `delete --force` removes."""
     harness.peers_differ("runc", "crun", why="the faults are counted for pyrunc and its init")
-    faults = Faults(inject, runtime, verb)
+    faults = Faults(inject, runtime, verb, lasting=lasting)
     wrong = []
-    chosen = points(faults.calls)
+    chosen = points(faults.calls, ERRORS if lasting else ACTIONS, POINTS // 3 if lasting else POINTS)
     for number, action in chosen:
         try:
             wrong += faults.wrong(number, action)
@@ -197,3 +202,17 @@ def test_a_last_message_that_can_not_be_received_at_once(inject: Path, runtime: 
     assert (hit.status, hit.call) == (0, _RECVFROM), hit
     container.start().ok()
     assert guarded.seen(container, "start", 5) == faults.good["report"]
+
+
+@pytest.mark.parametrize(("call", "status"), [(_PPOLL, 0), (_ACCEPT4, 1)], ids=["ppoll", "accept4"])
+def test_start_ends_though_init_can_never_wait_for_it(
+    inject: Path, runtime: harness.Runtime, call: int, status: int
+) -> None:
+    harness.peers_differ("runc", "crun", why="the faults are counted for pyrunc and its init")
+    faults = Faults(inject, runtime, "start", lasting=True)
+    container = faults.prepared()
+    hit = faults.call(container, 1, "ENOMEM", only=call)
+    assert (hit.status, hit.call) == (status, call), hit
+    told = guarded.seen(container, "start", 5 if status == 0 else 0)
+    assert told == ("" if status else faults.good["report"])
+    assert faults.remove(container) == []
