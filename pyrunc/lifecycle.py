@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.cgroup.base import Cgroup
-    from pyrunc.processes import Seen
     from pyrunc.state_directory import State
 
 _INIT_NAME = b"pyrunc-init"
@@ -166,7 +165,7 @@ def kill(root: str, id: str, signal: int, all_processes: bool = False) -> None:
             reached = send(pidfd, signal) or reached
         if not (reached or all_processes):
             raise WrongStatus("container not running", code="not-running", subject=id)
-        if signal == SIGKILL and status == "paused":
+        if signal == SIGKILL and _is_frozen(record.get("freezer", "")):
             cgroup_of(found).thaw()
     except PermissionError as error:
         raise Error(
@@ -250,7 +249,7 @@ def pause(root: str, id: str) -> None:
 def resume(root: str, id: str) -> None:
     """Let a paused container go on."""
     found = states.load(root, id, lock=True)
-    if status_of(found) != "paused":
+    if not _is_frozen(found.record.get("freezer", "")) or status_of(found) == "stopped":
         raise WrongStatus("container not paused", code="not-paused", subject=id)
     cgroup_of(found).thaw()
     found.close()
@@ -290,7 +289,10 @@ def status_of(found: State) -> str:
         return "creating" if record.get("status") == "creating" and _is_locked(found) else "stopped"
     if record["status"] == "creating" and (seen.name == _INIT_NAME or _is_locked(found)):
         return "creating"  # else `run` was killed after the start
-    if _is_frozen(record.get("freezer", ""), seen):
+    # To read the freezer is a fifth of the time of `list`; since Linux 6.1, S and R are not frozen by v1.
+    file = record.get("freezer", "")
+    moves = seen.state in (b"S", b"R") and file.endswith(".state") and kernel_is(6, 1)
+    if not moves and _is_frozen(file):
         return "paused"
     # `start` killed between the release and the record: then the name of the process tells.
     if record["status"] == "created" and seen.name == _INIT_NAME:
@@ -322,10 +324,9 @@ def cgroup_of(found: State) -> Cgroup:
     return restore(found.record["cgroup"])
 
 
-def _is_frozen(file: str, seen: Seen) -> bool:
-    """The word of cgroup v1, or the number of v2, in the freezer's file."""
-    # To read it is a fifth of the time of `list`: since Linux 6.1, what v1 has frozen shows as neither.
-    if not file or (seen.state in (b"S", b"R") and file.endswith(".state") and kernel_is(6, 1)):
+def _is_frozen(file: str) -> bool:
+    """Or about to be: the word of cgroup v1, or the number of v2, in the freezer's file."""
+    if not file:
         return False
     try:
         return states.read_file(file).strip() in (b"FROZEN", b"FREEZING", b"1")

@@ -10,7 +10,15 @@ from signal import SIGKILL
 
 import pytest
 
-from tests.integration.harness import Container, Runtime, cgroups_of, mounts_below, peers_differ, wait_for
+from tests.integration.harness import (
+    Container,
+    Runtime,
+    cgroup_file,
+    cgroups_of,
+    mounts_below,
+    peers_differ,
+    wait_for,
+)
 
 
 @pytest.mark.spec("ST-5", "CR-6", "SA-3", "DE-5")
@@ -338,6 +346,26 @@ def test_kill_of_a_paused_container(runtime: Runtime) -> None:
     peers_differ("crun", why="leaves it frozen")
     container = runtime.sleeper().started()
     runtime("pause", container.id).ok()
+    container.kill("KILL").ok()
+    container.wait("stopped")
+
+
+@pytest.mark.parametrize("how", ["kill", "resume"])
+def test_out_of_a_freezer_that_is_not_done(runtime: Runtime, how: str) -> None:
+    """As a killed `pause` leaves it: on a busy host a process runs for some time before it freezes."""
+    peers_differ("runc", "crun", why="leave it frozen")
+    container = runtime.sh("while :; do :; done")
+    # A millisecond in each second: hardly ever does it get to where it freezes.
+    container.config["linux"]["cgroupsPath"] = f"/{container.id}"
+    container.config["linux"]["resources"]["cpu"] = {"quota": 1000, "period": 1_000_000}
+    container.started()
+    cgroup_file(container, "cpu", "cpu.stat")  # skips where there is no cgroup v1
+    for path in cgroups_of(container.id):
+        if (path / "freezer.state").exists():
+            (path / "freezer.state").write_text("FROZEN")
+    if how == "resume":
+        runtime("resume", container.id).ok()
+        assert cgroup_file(container, "freezer", "freezer.state") == "THAWED"
     container.kill("KILL").ok()
     container.wait("stopped")
 
