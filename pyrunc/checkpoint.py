@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyrunc import criu, criu_service
 from pyrunc import state_directory as states
-from pyrunc.destroy import destroy, poststop, remembered
+from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.lifecycle import status_of
 from pyrunc.vocabulary import mount_options
@@ -27,8 +27,7 @@ def checkpoint_container(root: str, id: str, options: dict[str, Any]) -> None:
     state = states.load(root, id, lock=True)
     if status_of(state) not in ("running", "paused"):
         raise WrongStatus("container not running", code="not-running", subject=id)
-    spec = remembered(state)
-    assert spec is not None
+    spec = state.config()
     image, work = criu.directories(options, make=True)
     outside = _Outside(state, spec)
     action = "pre-dump" if options["pre_dump"] else "dump"

@@ -11,7 +11,7 @@ from pyrunc.errors import ConfigError, Error
 from pyrunc.plan import Host
 from pyrunc.plan.container import compile_container
 from pyrunc.processes import in_user_namespace
-from pyrunc.spec import MAX_SIZE, Refused, Spec
+from pyrunc.spec import MAX_SIZE, Refused, Spec, normal_path
 from pyrunc.timeline import phase
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def host_of(id: str, spec: Spec, cgroup: Cgroup, no_pivot: bool, new_keyring: bo
 def recompile(state: State) -> Plan:
     """The plan that a created container's init has, from what is remembered."""
     record = state.record
-    spec = Spec(state.read("config.json"))
+    spec = state.config()
     spec.bundle = record["bundle"]
     if "activation" in record:
         from pyrunc import activation
@@ -92,14 +92,7 @@ def recompile(state: State) -> Plan:
 
 def rootfs_of(spec: Spec, bundle: str) -> str:
     path = spec.child("root").text("path")
-    joined = path if path.startswith("/") else f"{bundle}/{path}"
-    parts: list[str] = []
-    for part in joined.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
+    return normal_path(path if path.startswith("/") else f"{bundle}/{path}")
 
 
 def seccomp_filter(spec: Spec, root: str) -> Filter | None:

@@ -289,7 +289,7 @@ class Creation:
             for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
                 phase(f"{kind} hooks", f"hooks.{kind}")
                 bundle = self.state.record["bundle"]
-                run_hooks(self.spec, kind, self.state.id, status, self.init.pid, bundle)
+                run_hooks(self.spec, kind, self.state.id, status, self.init.pid, bundle, self.init.pidfd)
 
     def _oom_score(self, init: Init) -> None:
         process = self.spec.process

@@ -9,6 +9,7 @@ import posix
 from pyrunc.errors import Error
 
 _FIRST = 3
+_PATIENCE = 10  # seconds
 
 
 def connect_console(path: str) -> int:
@@ -64,6 +65,8 @@ def check_terminal(terminal: bool, socket: str, ours: bool) -> None:
 def _connect(path: str, what: str, step: str) -> _socket.socket:
     """``path`` may be of any length; "@name" is a socket without a file (unix(7), abstract)."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    # Where nobody takes the connections, and so many wait already that there is no room for another.
+    connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _struct.pack("ll", _PATIENCE, 0))
     file = -1
     try:
         if path.startswith("@"):

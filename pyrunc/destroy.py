@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import posix
+import time
 
 from pyrunc import pid_file
+from pyrunc import state_directory as states
 from pyrunc.errors import Error
 from pyrunc.processes import SIGKILL, open_pidfd, send, wait_end
-from pyrunc.spec import Refused, Spec
 from pyrunc.state_directory import read_file
 
 TYPE_CHECKING = False
@@ -15,9 +16,31 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.cgroup.base import Cgroup
+    from pyrunc.spec import Spec
     from pyrunc.state_directory import State
 
 _WAIT = 10_000  # milliseconds
+_PAUSE = 0.02  # seconds
+
+
+def seize(root: str, id: str) -> State:
+    """The locked state, for `delete --force`. A runtime that is at work on the container may be so as long as
+    a hook is: what it waits for ends with the container's process. Raises Error: "busy".
+    """
+    end = time.monotonic() + _WAIT / 1000
+    while True:
+        try:
+            return states.load(root, id, lock=True, damaged=True, wait=False)
+        except Error as error:
+            if error.code != "busy" or time.monotonic() > end:
+                raise
+        state = states.load(root, id, damaged=True)
+        pidfd = open_pidfd(state.record.get("pid", 0), state.record.get("start_time", 0))
+        state.close()
+        if pidfd >= 0:
+            send(pidfd, SIGKILL)
+            posix.close(pidfd)
+        time.sleep(_PAUSE)
 
 
 def destroy(state: State, spec: Spec | None = None) -> Spec | None:
@@ -61,8 +84,8 @@ def _remove_cgroup(cgroup: Cgroup) -> None:
 def remembered(state: State) -> Spec | None:
     """The configuration as it was at create."""
     try:
-        return Spec(state.read("config.json"))
-    except (OSError, Refused):
+        return state.config()
+    except Error:
         return None
 
 
@@ -80,8 +103,6 @@ def poststop(spec: Spec | None, state: State) -> None:
 
 def _end_init(record: dict[str, Any]) -> None:
     pid = record.get("pid", 0)
-    if pid <= 0:
-        return
     pidfd = open_pidfd(pid, record.get("start_time", 0))
     if pidfd < 0:
         return

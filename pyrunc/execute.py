@@ -67,7 +67,7 @@ def execute_process(
     state = states.load(root, id)
     try:
         _refuse_status(state, ignore_paused)
-        spec = Spec(state.read("config.json"))
+        spec = state.config()
         spec.bundle = state.record["bundle"]
         if process is not None:
             wanted = _parsed(process)

@@ -7,7 +7,6 @@ is gone. What lives is left alone, and what carries no mark, or that of another 
 
 from __future__ import annotations
 
-import fcntl
 import posix
 
 from pyrunc import state_directory as states
@@ -78,11 +77,7 @@ def _container(root: str, id: str, dry_run: bool) -> list[Finding]:
 
 def _lock(state: State) -> bool:
     """False when a runtime is at work on the container, or it has just been deleted."""
-    try:
-        fcntl.flock(state.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    if not posix.fstat(state.fd).st_nlink:
+    if not state.lock(wait=False) or state.gone():
         return False
     state.reload()
     return True

@@ -7,6 +7,7 @@ the hook gives, killed at its timeout.
 from __future__ import annotations
 
 import posix
+import select
 
 from pyrunc.errors import Error
 from pyrunc.processes import SIGKILL, wait_end
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 _ALL_SIGNALS = tuple(number for number in range(1, 65) if number not in (9, 19, 32, 33))
 
 
-def run_hooks(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str) -> None:
-    """Run all hooks of a kind; the first that fails raises Error."""
+def run_hooks(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str, init: int = -1) -> None:
+    """Run all hooks of a kind; the first that fails raises Error.
+
+    init: a pidfd of the container's process: without that there is nothing to wait for.
+    """
     for hook in spec.child("hooks").children(kind):
-        run_hook(spec, hook, kind, id, status, pid, bundle)
+        run_hook(spec, hook, kind, id, status, pid, bundle, init)
 
 
 def failures(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str) -> list[Error]:
@@ -38,7 +42,9 @@ def failures(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str)
     return failed
 
 
-def run_hook(spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int, bundle: str) -> None:
+def run_hook(
+    spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int, bundle: str, init: int = -1
+) -> None:
     """Run one hook; raises Error with its exit status or signal and the end of its output."""
     path = hook.text("path")
     before, after = state_json(id, status, bundle, spec.text("ociVersion"), spec.mapping("annotations"))
@@ -64,13 +70,15 @@ def run_hook(spec: Spec, hook: Object, kind: str, id: str, status: str, pid: int
             setsigdef=_ALL_SIGNALS,
             setsigmask=(),
         )
-        ended = _wait(child, hook.number("timeout", 0, 1, I64))
+        ended = _wait(child, hook.number("timeout", 0, 1, I64), init)
         said = _end_of(output)
     except OSError as error:
         raise _failed(hook, kind, "could not be run", "", error.errno or 0) from None
     finally:
         posix.close(stdin)
         posix.close(output)
+    if ended is None and init >= 0 and wait_end(init, 0):
+        raise _failed(hook, kind, "was ended, because the container's process is gone", said)
     if ended is None:
         raise _failed(hook, kind, f"ran into its timeout of {hook.number('timeout', 0, 1, I64)} s", said)
     if ended:
@@ -115,15 +123,21 @@ def _end_of(fd: int) -> str:
     return posix.read(fd, 1024).decode("utf-8", "replace").strip()
 
 
-def _wait(child: int, timeout: int) -> int | None:
-    """The wait status; None when the time (seconds, 0: none) was over and the group was killed."""
-    if timeout:
+def _wait(child: int, timeout: int, init: int) -> int | None:
+    """The wait status; None when the time (seconds, 0: none) was over, or init, and the group was killed."""
+    if timeout or init >= 0:
         pidfd = posix.pidfd_open(child)
+        poll = select.poll()
+        for fd in (pidfd, init):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
         try:
-            if not wait_end(pidfd, min(timeout * 1000, 0x7FFFFFFF)):  # what poll(2) takes
-                posix.killpg(child, SIGKILL)
-                posix.waitpid(child, 0)
-                return None
+            # As much time as poll(2) takes.
+            ready = poll.poll(min(timeout * 1000, 0x7FFFFFFF) if timeout else None)
         finally:
             posix.close(pidfd)
+        if pidfd not in [fd for fd, _ in ready]:
+            posix.killpg(child, SIGKILL)
+            posix.waitpid(child, 0)
+            return None
     return posix.waitpid(child, 0)[1]

@@ -183,10 +183,10 @@ def kill(root: str, id: str, signal: int, all_processes: bool = False) -> None:
 
 def delete(root: str, id: str, force: bool = False) -> None:
     """Remove a stopped container and all that create made; ``force`` kills it before."""
-    from pyrunc.destroy import destroy, poststop
+    from pyrunc.destroy import destroy, poststop, seize
 
     try:
-        found = states.load(root, id, lock=True, damaged=force)
+        found = seize(root, id) if force else states.load(root, id, lock=True)
     except NotFound:
         if force:
             return

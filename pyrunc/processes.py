@@ -79,7 +79,9 @@ def pidfd_open(pid: int) -> int:
 
 
 def open_pidfd(pid: int, start_time: int = 0) -> int:
-    """A pidfd of the process, or -1 when it is gone, or was started at another time."""
+    """A pidfd of the process, or -1 when it is gone, or was started at another time. 0 is no process."""
+    if not pid:
+        return -1
     try:
         fd = pidfd_open(pid)
     except ProcessLookupError:

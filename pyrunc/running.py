@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import posix
 
 from pyrunc import timeline
@@ -54,7 +53,7 @@ def run_container(
 
         _thread.start_new_thread(readiness.wait, (None,))
     # Others may look at it, stop it, delete it while we wait.
-    fcntl.flock(created.state.fd, fcntl.LOCK_UN)
+    created.state.unlock()
     try:
         try:
             status = foreground.wait(created.init.pid, created.init.pidfd, master, timeout)
@@ -132,6 +131,6 @@ def _hand_over(created: Created, agent: _socket.socket | None, fd: int) -> None:
 def _delete(created: Created) -> None:
     """As `delete` would, unless somebody else already has."""
     state = created.state
-    fcntl.flock(state.fd, fcntl.LOCK_EX)
-    if posix.fstat(state.fd).st_nlink:
+    state.lock()
+    if not state.gone():
         poststop(destroy(state, created.spec), state)

@@ -33,6 +33,17 @@ def decimal(text: str, high: int = U64) -> int | None:
     return number if number <= high and len(digits) <= _DIGITS else None
 
 
+def normal_path(path: str) -> str:
+    """An absolute path without ".", ".." and double slashes, made from the text alone."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
 def number_mask(text: str, limit: int) -> int | None:
     """A list such as 0-3,7 as a mask; None unless its ranges ascend, with numbers below ``limit``."""
     mask = 0

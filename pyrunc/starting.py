@@ -66,6 +66,7 @@ def after_start(state: State, spec: Spec | None = None) -> None:
     from pyrunc.hooks import run_hook
 
     timeline.phase("poststart hooks", "hooks.poststart")
+    state.unlock()  # whoever wants to end the container need not wait for them
     for hook in spec.child("hooks").children("poststart"):
         record = state.record
         try:
@@ -74,7 +75,9 @@ def after_start(state: State, spec: Spec | None = None) -> None:
             if not spec.at_least(3):
                 warn(fact(error))
                 continue
-            poststop(destroy(state), state)
+            state.lock()
+            if not state.gone():
+                poststop(destroy(state), state)
             raise
 
 
@@ -151,12 +154,9 @@ def _trace_steps(state: State) -> None:
 
 def _agent(state: State) -> tuple[Spec, _socket.socket]:
     """The configuration, and a connection to the seccomp agent that it names."""
-    from pyrunc.destroy import remembered
     from pyrunc.listener import connect
 
-    spec = remembered(state)
-    if spec is None:
-        raise Error("the container's configuration is lost", code="state-damaged", subject=state.id)
+    spec = state.config()
     return spec, connect(spec)
 
 

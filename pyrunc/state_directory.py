@@ -15,7 +15,7 @@ import fcntl
 import posix
 
 from pyrunc.errors import AlreadyExists, Error, NotFound, Usage
-from pyrunc.spec import Refused, parse_json
+from pyrunc.spec import Refused, Spec, parse_json
 from pyrunc.state_json import dump
 
 TYPE_CHECKING = False
@@ -30,6 +30,7 @@ _OTHERS_WRITE = 0o022
 _LARGEST = 1 << 25  # bytes of a record: a configuration's annotations are the most of it
 # No link is followed, no fifo waited for.
 _RECORD = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+_NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # there is a link, a directory, a socket
 _FILES = ("state.json", "config.json", "start.sock")
 
 
@@ -60,14 +61,41 @@ class State:
         except FileNotFoundError:
             self.record = {}  # killed before the first record: nothing else was made
         except OSError as error:
+            if error.errno in _NO_FILE:
+                raise self._damaged() from None
             raise _failed("reading the state", self.directory, error) from None
         except (Refused, UnicodeDecodeError):
-            raise Error(
-                f"the state of {self.id} is damaged",
-                code="state-damaged",
-                subject=self.directory,
-                hint="delete --force removes it; what the container made has to be looked for",
-            ) from None
+            raise self._damaged() from None
+
+    def config(self) -> Spec:
+        """The configuration as it was at create. Raises Error: "state-damaged"."""
+        try:
+            return Spec(self.read("config.json"))
+        except (OSError, Refused):
+            raise self._damaged() from None
+
+    def _damaged(self) -> Error:
+        return Error(
+            f"the state of {self.id} is damaged",
+            code="state-damaged",
+            subject=self.directory,
+            hint="delete --force removes it; what the container made has to be looked for",
+        )
+
+    def lock(self, wait: bool = True) -> bool:
+        """Keep out all others who lock it. False, without ``wait``, when another has the lock."""
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(self) -> None:
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def gone(self) -> bool:
+        """Whether it was deleted, as while we waited for the lock."""
+        return not posix.fstat(self.fd).st_nlink
 
     def write(self, name: str, content: bytes) -> None:
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
@@ -93,14 +121,11 @@ class State:
 
     def _remove_all(self) -> None:
         for name in _FILES:
-            _ignore_missing(posix.unlink, name, self.fd)
+            _remove_one(name, self.fd)
         if not self._remove_directory():
-            _ignore_missing(posix.unlink, "notify/notify.sock", self.fd)
+            _remove_one("notify/notify.sock", self.fd)
             for name in posix.listdir(self.fd):
-                try:
-                    _ignore_missing(posix.unlink, name, self.fd)
-                except (IsADirectoryError, PermissionError):
-                    _ignore_missing(posix.rmdir, name, self.fd)
+                _remove_one(name, self.fd)
             self._remove_directory()
 
     def _remove_directory(self) -> bool:
@@ -163,22 +188,25 @@ def make(root: str, id: str) -> State:
     except OSError as error:
         _remove_empty(f"{root}/{id}")
         raise _failed("opening the state directory", f"{root}/{id}", error) from None
+    state = State(root, id, fd, {})
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        status = posix.fstat(fd)
+        state.lock()
+        gone = state.gone()
     except OSError as error:
-        posix.close(fd)
+        state.close()
         _remove_empty(f"{root}/{id}")
         raise _failed("locking the state directory", f"{root}/{id}", error) from None
-    if not status.st_nlink:
+    if gone:
         # Before we had the lock, `delete --force` or `gc` took it for what a killed create had left.
-        posix.close(fd)
+        state.close()
         return make(root, id)
-    return State(root, id, fd, {})
+    return state
 
 
-def load(root: str, id: str, lock: bool = False, damaged: bool = False) -> State:
-    """The state of an existing container. Raises NotFound. ``damaged``: one without a record will do."""
+def load(root: str, id: str, lock: bool = False, damaged: bool = False, wait: bool = True) -> State:
+    """The state of an existing container. Raises NotFound, and without ``wait`` Error ("busy") when another
+    has the lock. ``damaged``: one without a record will do.
+    """
     check_id(id)
     try:
         fd = posix.open(f"{root}/{id}", _DIRECTORY)
@@ -186,16 +214,18 @@ def load(root: str, id: str, lock: bool = False, damaged: bool = False) -> State
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             raise _missing(id) from None
         raise _failed("opening the state", f"{root}/{id}", error) from None
-    if lock:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    state = State(root, id, fd, {})
+    if lock and not state.lock(wait):
+        busy = _busy(state)
+        state.close()
+        raise busy
     status = posix.fstat(fd)
     if lock and not status.st_nlink:  # deleted while we waited
-        posix.close(fd)
+        state.close()
         raise _missing(id)
     if not _is_ours(status):
-        posix.close(fd)
+        state.close()
         raise _foreign(f"{root}/{id}", status)
-    state = State(root, id, fd, {})
     try:
         state.reload()
     except Error as error:
@@ -352,16 +382,24 @@ def _remove_empty(path: str) -> None:
         pass
 
 
-def _ignore_missing(call: Any, name: str, fd: int) -> None:
+def _remove_one(name: str, fd: int) -> None:
     try:
-        call(name, dir_fd=fd)
+        posix.unlink(name, dir_fd=fd)
     except FileNotFoundError:
         pass
+    except (IsADirectoryError, PermissionError):
+        posix.rmdir(name, dir_fd=fd)
 
 
 def _missing(id: str) -> NotFound:
     hint = "`pyrunc list` shows what there is; another --root has other containers"
     return NotFound("container does not exist", code="not-found", subject=id, hint=hint)
+
+
+def _busy(state: State) -> Error:
+    from pyrunc.explain.files import state_busy
+
+    return state_busy(state.id, state.fd)
 
 
 def _foreign(path: str, status: posix.stat_result) -> Error:

@@ -138,17 +138,16 @@ int clone_tree(struct init *c, int fd, const char *path, unsigned flags) {
 }
 
 /* A parameter does not fit fsconfig's 256 bytes, or a flag is unknown to it: mount(2) on a directory of our own, then a copy of that
- * mount, detached as those of fsmount are. The path goes through the host's procfs. */
+ * mount, detached as those of fsmount are. */
 static int mount_legacy(struct init *c) {
   char data[PATH_SIZE];
-  char path[40] = "/proc/self/fd/";
   const char *type = text(c, 0);
   make_masks(c, "");
   attach_masks(c);
   long onto = must(c, SYS(openat, c->masks, "dir", O_PATH | O_CLOEXEC), PLAN_AT_OPEN, type);
-  decimal(path + 14, (uint64_t)onto);
   join_parameters(c, data);
-  must(c, SYS(mount, text(c, 1), path, type, legacy_flags(number(c, 3), number(c, 6) >> 32), data), PLAN_AT_FSMOUNT,
+  must(c, SYS(fchdir, onto), PLAN_AT_OPEN, type);
+  must(c, SYS(mount, text(c, 1), ".", type, legacy_flags(number(c, 3), number(c, 6) >> 32), data), PLAN_AT_FSMOUNT,
        type);
   long mounted = must(c, SYS(openat, c->masks, "dir", O_PATH | O_CLOEXEC), PLAN_AT_OPEN, type);
   int tree = clone_tree(c, (int)mounted, "", AT_EMPTY_PATH);

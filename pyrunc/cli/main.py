@@ -9,6 +9,7 @@ import sys
 
 from pyrunc.cli import parse, report
 from pyrunc.errors import Error
+from pyrunc.spec import normal_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,19 +123,13 @@ def enable_site() -> None:
 
 
 def absolute(path: str) -> str:
-    """An absolute path without ".", ".." and double slashes, made from the text alone."""
+    """A path of the command line, without ".", ".." and double slashes."""
     if not path.startswith("/"):
         try:
             path = f"{posix.getcwd()}/{path}"
         except OSError as error:
             raise report.from_os_error("current directory", error) from error
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
+    return normal_path(path)
 
 
 def state_root(given: str) -> str:

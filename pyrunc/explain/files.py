@@ -8,6 +8,7 @@ import posix
 from pyrunc.errors import Error
 from pyrunc.explain.causes import Refusal, cause
 from pyrunc.explain.host import Host
+from pyrunc.state_directory import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,6 +97,29 @@ def state_foreign(path: str, owner: int, mode: int) -> Error:
         subject=path,
         hint="a record is obeyed if only its owner can write it: run pyrunc as him, or remove the directory",
     )
+
+
+def state_busy(id: str, fd: int) -> Error:
+    """Another runtime has the lock of the state directory ``fd``, and keeps it."""
+    pid = _lock_holder(fd)
+    return Error(
+        f"a runtime is at work on container {id}" + (f": process {pid}" if pid else ""),
+        code="busy",
+        step="lock",
+        subject=id,
+        hint="see what it waits for, or end it; then try again",
+    )
+
+
+def _lock_holder(fd: int) -> str:
+    """The pid that /proc/locks (proc_locks(5)) names for a file; "" when there is none to be seen."""
+    status = posix.fstat(fd)
+    file = f"{posix.major(status.st_dev):02x}:{posix.minor(status.st_dev):02x}:{status.st_ino}"
+    for line in read_file("/proc/locks").decode().splitlines():
+        fields = line.split()
+        if "FLOCK" in fields and fields[-3] == file:
+            return fields[-4]
+    return ""
 
 
 def _reason(number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.plan import opcodes
-from pyrunc.spec import ID_MAX
+from pyrunc.spec import ID_MAX, normal_path
 from pyrunc.vocabulary.mount_options import is_bind
 from pyrunc.vocabulary.namespaces import CLONE_NEWUSER
 
@@ -51,7 +51,7 @@ def devices(plan: Plan, spec: Spec, namespaces: Namespaces, host: Host) -> None:
             _node(plan, bind, path, S_IFCHR | 0o666, rdev, 0, 0, "linux.devices")
     for path, item in wanted.items():
         _device(plan, item, path, bind)
-    if any(_normal(mount) == "/proc" for mount in spec.children("mounts")):
+    if any(normal_path(mount.text("destination")) == "/proc" for mount in spec.children("mounts")):
         for target, path in _LINKS:
             plan.add(opcodes.SYMLINK, target, path, 0)
     if any(mount.text("type") == "devpts" for mount in spec.children("mounts")):
@@ -91,12 +91,8 @@ def _node(
         plan.add(opcodes.MKNOD, path, mode, rdev, uid, gid, path=json_path)
 
 
-def _normal(mount: Object) -> str:
-    return "/" + mount.text("destination").strip("/")
-
-
 def _is_bound(spec: Spec, path: str) -> bool:
     for mount in spec.children("mounts"):
-        if _normal(mount) == path:
+        if normal_path(mount.text("destination")) == path:
             return is_bind(mount.texts("options"))
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyrunc.plan import FD_ID_MAPS, FD_TREE, FD_TREE_RECURSIVE, NO_FD, opcodes
 from pyrunc.plan.namespaces import id_map
+from pyrunc.spec import normal_path
 from pyrunc.vocabulary.mount_options import (
     ACTIONS,
     ATTRIBUTES,
@@ -284,7 +285,7 @@ def _cgroup(
     source = mount.text("source") or "cgroup"
     own = bool(namespaces.new & CLONE_NEWCGROUP)
     if host.cgroup_version == "v2":
-        if own and destination.rstrip("/") == "/sys/fs/cgroup" and not options.set & RDONLY:
+        if own and normal_path(destination) == "/sys/fs/cgroup" and not options.set & RDONLY:
             plan.cgroup_owner = _host_uid(spec)
         if own:
             _mount(plan, mount, "cgroup2", source, [], options)

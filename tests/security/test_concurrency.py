@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import PROGRAM, Container, Result, Runtime, cgroups_of, peers_differ
+from tests.integration.harness import (
+    PROGRAM,
+    Container,
+    Result,
+    Runtime,
+    cgroups_of,
+    peers_differ,
+    wait_for,
+)
 
 MANY = 12
 
@@ -86,6 +97,64 @@ def test_delete_force_against_create(runtime: Runtime, round_: int) -> None:
         assert container.status == "created"
     container.delete("--force").ok()
     assert gone(container)
+
+
+@pytest.mark.parametrize(
+    "hook", ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"]
+)
+def test_delete_force_while_a_hook_does_not_end(runtime: Runtime, hook: str) -> None:
+    """The runtime that waits for the hook keeps the container for itself, but not from who ends it."""
+    peers_differ("runc", "crun", why="leave cgroups, or do not answer")
+    container = own_cgroup(runtime.sleeper())
+    mark = runtime.tmp / "runs"
+    script = f"echo $$ > {'/runs' if hook == 'startContainer' else mark}; exec sleep 60"
+    entry = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}
+    container.config["hooks"] = {hook: [entry]}
+    if hook in ("startContainer", "poststart"):
+        container.create().ok()
+        arguments = ["start", container.id]
+    else:
+        container.write()
+        arguments = ["create", "--bundle", str(container.bundle), container.id]
+    command = [PROGRAM, "--root", str(runtime.root), *arguments]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as waiting:
+        wait_for(lambda: mark.exists() or (container.rootfs / "runs").exists(), "the hook does not run")
+        try:
+            container.runtime("delete", "--force", container.id, timeout=8).ok()
+            assert gone(container)
+            if hook == "poststart":  # it runs to its end, whether the container lives or not
+                assert waiting.poll() is None
+            else:
+                assert waiting.wait(8) == 1
+        finally:
+            waiting.kill()
+            if hook == "poststart":
+                os.kill(int(mark.read_text()), signal.SIGKILL)
+
+
+def test_delete_force_while_init_does_not_answer(runtime: Runtime) -> None:
+    """`start` waits for an init that was stopped. That is not what the other one waits for."""
+    container = own_cgroup(runtime.sleeper())
+    container.create().ok()
+    os.kill(container.pid, signal.SIGSTOP)
+    command = [PROGRAM, "--root", str(runtime.root), "start", container.id]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as waiting:
+        wait_for(lambda: locked(runtime.root / container.id), "start has not begun", 2)
+        container.runtime("delete", "--force", container.id, timeout=8).ok()
+        assert waiting.wait(8) == 1
+    assert gone(container)
+
+
+def locked(path: Path) -> bool:
+    """Whether a runtime is at work on the container of this state directory."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def test_gc_against_create(runtime: Runtime) -> None:

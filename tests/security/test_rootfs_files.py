@@ -251,3 +251,17 @@ def test_a_copy_of_what_is_exchanged_meanwhile(runtime: Runtime, kind: str) -> N
         for _ in range(RACES):
             civil(container.run(timeout=20))
     treasure.check()
+
+
+@pytest.mark.parametrize("spelling", ["/dev", "/dev/", "//dev", "/dev/.", "/./dev", "/tmp/../dev"])
+def test_a_dev_of_the_hosts_is_left_as_it_is(runtime: Runtime, spelling: str) -> None:
+    """Bound there, it is the host's: nothing is made in it, and no device of it changes its owner."""
+    peers_differ("crun", "runc", why="look at the spelling")
+    container = runtime.container("/bin/true")
+    without_mount(container, "/dev")
+    source = volume(runtime)
+    os.mkfifo(source / "null")
+    before = sorted(os.listdir(source))
+    add_mount(container, spelling, type="bind", source=str(source), options=["bind"])
+    civil(container.run()).ok()
+    assert sorted(os.listdir(source)) == before

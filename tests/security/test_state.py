@@ -113,8 +113,25 @@ def test_files_of_the_state_that_are_something_else(
     make(kind, runtime.root / container.id / name, treasure.file)
     civil(runtime(*call(runtime, verb, container.id, container.bundle)))
     treasure.check()
-    os.kill(pid, 9)
-    subprocess.run(["rm", "-rf", str(runtime.root / container.id)], check=True)
+    if verb == "delete --force":
+        assert not (runtime.root / container.id).exists()
+    else:
+        os.kill(pid, 9)
+        subprocess.run(["rm", "-rf", str(runtime.root / container.id)], check=True)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b"\xef\xbb\xbf{}"])
+@pytest.mark.parametrize("verb", ["exec", "start"])
+def test_a_damaged_configuration(runtime: Runtime, verb: str, text: bytes) -> None:
+    """What was remembered of it at create is needed by exec, and by start where that fails."""
+    peers_differ("runc", "crun", why="have other files")
+    container = runtime.sleeper()
+    if verb == "start":
+        container.config["hooks"] = {"startContainer": [{"path": "/bin/false"}]}
+    container.create().ok()
+    (runtime.root / container.id / "config.json").write_bytes(text)
+    result = civil(runtime(*call(runtime, verb, container.id, container.bundle))).failed()
+    assert "the state of" in result.stderr and "is damaged" in result.stderr
 
 
 RECORDS = [

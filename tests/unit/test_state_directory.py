@@ -60,6 +60,19 @@ def test_a_glance_at_a_damaged_record(tmp_path: Path, text: str) -> None:
     assert caught.value.code == "state-damaged"
 
 
+def test_a_state_that_another_has_locked(tmp_path: Path) -> None:
+    """flock(2) counts for each open file: another one of this process is as good as another process."""
+    directory(tmp_path, "one")
+    first = states.load(str(tmp_path), "one", lock=True)
+    with pytest.raises(Error) as caught:
+        states.load(str(tmp_path), "one", lock=True, wait=False)
+    assert caught.value.code == "busy"
+    assert str(caught.value).endswith(f"process {os.getpid()}")
+    first.unlock()
+    states.load(str(tmp_path), "one", lock=True, wait=False).close()
+    first.close()
+
+
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
 def test_a_glance_neither_follows_nor_waits(tmp_path: Path, kind: str) -> None:
     path = directory(tmp_path, "one") / "state.json"
