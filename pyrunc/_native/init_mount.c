@@ -4,9 +4,26 @@
 #define MOUNT_FD_FLAGS (MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
 #define ATIME_BITS 0x70u /* MOUNT_ATTR__ATIME: set or cleared as a whole */
 
-/* Put a detached tree on an open file. */
+static bool is_root(struct init *c, int fd, const char *path) {
+  struct statx root;
+  struct statx here;
+  if (c->root < 0)
+    return false;
+  must(c, SYS(statx, c->root, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &root), PLAN_AT_OPEN, path);
+  must(c, SYS(statx, fd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &here), PLAN_AT_OPEN, path);
+  return root.stx_mnt_id == here.stx_mnt_id && root.stx_ino == here.stx_ino;
+}
+
+/* Put a detached tree on an open file. What is put on the root is the root from then on: a lookup that begins
+ * at the old one would not see it. */
 void attach(struct init *c, int tree, int onto, const char *path) {
+  bool covers = is_root(c, onto, path);
   must(c, SYS(move_mount, tree, "", onto, "", MOUNT_FD_FLAGS), PLAN_AT_MOVE, path);
+  if (!covers)
+    return;
+  c->root = (int)must(c, SYS(fcntl, tree, F_DUPFD_CLOEXEC, 3), PLAN_AT_OPEN, path);
+  retire(c, c->parent);
+  c->parent = c->devpts = -1;
 }
 
 void set_attributes(struct init *c, int fd, uint64_t set, uint64_t clear, bool recursive, const char *path) {
@@ -248,9 +265,12 @@ void step_bind(struct init *c) {
   set_attributes(c, tree, number(c, 1) >> 32, (uint32_t)number(c, 1), false, path);
   set_attributes(c, tree, number(c, 2) >> 32, (uint32_t)number(c, 2), true, path);
   int onto = destination(c, path, (status.st_mode & S_IFMT) != S_IFDIR);
+  int root = c->root;
   attach(c, tree, onto, path);
-  if (number(c, 5) & PLAN_BIND_AGAIN && (status.st_mode & S_IFMT) == S_IFDIR)
+  if (number(c, 5) & PLAN_BIND_AGAIN && (status.st_mode & S_IFMT) == S_IFDIR) {
+    c->root = root;
     tree = attach_again(c, tree, onto, path);
+  }
   set_propagation(c, tree, number(c, 3), path);
   retire(c, onto);
   retire(c, tree);

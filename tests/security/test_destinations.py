@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
-from tests.integration.harness import Container, Runtime
+from tests.integration.harness import Container, Runtime, peers_differ
 from tests.security.attack import (
     RACES,
     Treasure,
@@ -283,3 +285,35 @@ def test_the_same_without_the_mount_on_it(runtime: Runtime, name: str) -> None:
     make("out", container.rootfs / name, treasure.directory)
     civil(container.run())
     treasure.check()
+
+
+@pytest.mark.parametrize("propagation", ["", "rprivate"])
+@pytest.mark.parametrize("spelling", ["/", "/.", "/tmp/..", "/link"])
+def test_a_mount_on_the_root_is_the_root(runtime: Runtime, spelling: str, propagation: str) -> None:
+    """All that comes later is on it, and what is below can't be reached."""
+    peers_differ("crun", why="fails")
+    container = runtime.sh("ls /; touch /new; ls /proc/self/cmdline /dev/null")
+    (container.rootfs / "link").symlink_to("/")
+    above = runtime.tmp / "above"
+    subprocess.run(["cp", "-a", str(container.rootfs), str(above)], check=True)
+    (above / "mark").touch()
+    options = ["rbind", "ro", *[propagation] * bool(propagation)]
+    mount = {"destination": spelling, "type": "bind", "source": str(above), "options": options}
+    container.config["mounts"].insert(0, mount)
+    result = container.run()
+    assert "mark" in result.lines and "/proc/self/cmdline" in result.lines and "/dev/null" in result.lines
+    assert "Read-only file system" in result.stderr
+    assert not (container.rootfs / "new").exists() and not (above / "new").exists()
+
+
+@pytest.mark.parametrize("key", ["readonlyPaths", "maskedPaths"])
+def test_the_root_as_a_path_to_protect(runtime: Runtime, key: str) -> None:
+    peers_differ("crun", "runc", why="it has no effect")
+    container = runtime.sh("touch /new /dev/new /dev/shm/new; true")
+    container.config["linux"][key] = ["/"]
+    result = civil(container.run())
+    if key == "readonlyPaths":
+        assert result.stderr.count("Read-only file system") == 3
+    else:
+        assert result.status == 1  # there is no program
+    assert not (container.rootfs / "new").exists()
