@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import posix
-
 from pyrunc import state_directory as states
+from pyrunc.cgroup.kept import Kept
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.lifecycle import cgroup_of, status_of
 
@@ -22,7 +21,7 @@ def update_container(
 ) -> None:
     """Write the limits that are given; what is absent or zero stays as it is, and so do the devices.
 
-    The record keeps what counts from now on.
+    All of them or none: a failure puts back what it finds changed. The record keeps what counts from now on.
     """
     state = states.load(root, id, lock=True)
     try:
@@ -30,13 +29,18 @@ def update_container(
             raise WrongStatus("container not running", code="not-running", subject=id)
         before = _limits(state)
         cgroup = cgroup_of(state)
-        cgroup.update(
-            with_period(with_swap(resources, before), before) if cgroup.version == "v2" else resources
-        )
+        kept = Kept(cgroup.paths().values())
+        try:
+            cgroup.update(
+                with_period(with_swap(resources, before), before) if cgroup.version == "v2" else resources
+            )
+            if l3_cache_schema or mem_bw_schema:
+                _set_schemata(state, (l3_cache_schema, mem_bw_schema))
+        except Error:
+            kept.put_back()
+            raise
         state.record["resources"] = merged(before, resources)
         state.save()
-        if l3_cache_schema or mem_bw_schema:
-            _set_schemata(state, (l3_cache_schema, mem_bw_schema))
     finally:
         state.close()
 
@@ -88,20 +92,17 @@ def with_period(resources: dict[str, Any], before: dict[str, Any]) -> dict[str, 
 
 
 def _set_schemata(state: State, lines: tuple[str, ...]) -> None:
-    """resctrl: the group of linux.intelRdt.closID, else that of the container's id."""
+    """resctrl: the group of linux.intelRdt.closID, else that of the container's id.
+
+    In one write: the kernel takes all lines, or none.
+    """
     from pyrunc.destroy import remembered
 
     spec = remembered(state)
     name = spec.linux.child("intelRdt").text("closID") if spec else ""
     file = f"{_RESCTRL}/{name or state.id}/schemata"
     try:
-        for line in lines:
-            if line:
-                fd = posix.open(file, posix.O_WRONLY | posix.O_CLOEXEC)
-                try:
-                    posix.write(fd, line.encode() + b"\n")
-                finally:
-                    posix.close(fd)
+        states.write_file(file, "".join(f"{line}\n" for line in lines if line))
     except OSError as error:
         raise Error(
             f"the schemata of {state.id} can't be set",

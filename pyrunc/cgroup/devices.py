@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     # (allow, type "b" | "c" | "a", major or -1 for any, minor or -1, access out of "rwm")
     Rule = tuple[bool, str, int, int, str]
 
-# What a container may always do: make any node, and use the devices that the spec gives it.
+# What a container may always do: make any node, and use the devices that the spec gives it. And tun, as
+# with runc: without CAP_NET_ADMIN it is of no use, and VPNs in Kubernetes bind it without asking for it.
 DEFAULTS: tuple[Rule, ...] = (
     (True, "c", -1, -1, "m"),
     (True, "b", -1, -1, "m"),
@@ -21,6 +22,7 @@ DEFAULTS: tuple[Rule, ...] = (
     (True, "c", 5, 0, "rwm"),
     (True, "c", 5, 1, "rwm"),
     (True, "c", 5, 2, "rwm"),
+    (True, "c", 10, 200, "rwm"),
     (True, "c", 136, -1, "rwm"),
 )
 

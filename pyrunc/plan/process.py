@@ -90,7 +90,7 @@ def before_start(plan: Plan, process: Object, spec: Spec, host: Host) -> None:
         groups = user.numbers("additionalGids", 0, ID_MAX)
         packed = _struct.pack(f"<{len(groups)}I", *groups)
         plan.add(opcodes.SETGROUPS, packed, path=user.at("additionalGids"))
-    if not any(entry.startswith("HOME=") for entry in process.texts("env")):
+    if not any(entry.startswith("HOME=") for entry in environment(process)):
         plan.add(opcodes.HOME, uid, path=process.at("env"))
     plan.add(opcodes.SETIDS, uid, gid, path=user.path)
     if "umask" in user:
@@ -132,10 +132,15 @@ def search_path(process: Object) -> str:
 
 
 def environment(process: Object) -> list[str]:
-    """As given; a later entry of one name replaces an earlier one, as runc has it."""
+    """As given; a later entry of one name replaces an earlier one, as runc has it.
+
+    Without an empty HOME, which engines write where they found none: then the user's own is looked up.
+    """
     entries: dict[str, str] = {}
     for entry in process.texts("env"):
         entries[entry.partition("=")[0]] = entry
+    if entries.get("HOME") == "HOME=":
+        del entries["HOME"]
     return list(entries.values())
 
 

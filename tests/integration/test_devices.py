@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.harness import Runtime
+from tests.integration.harness import Runtime, peers_differ
 
 
 @pytest.mark.spec("CR-13")
@@ -58,6 +58,17 @@ def test_devices_that_are_not_allowed(runtime: Runtime) -> None:
         {"path": "/dev/own", "type": "c", "major": 1, "minor": 1, "fileMode": 0o666}
     ]
     assert "Operation not permitted" in container.run().failed().stderr
+
+
+@pytest.mark.spec("linux.resources.devices")
+def test_tun_needs_no_rule(runtime: Runtime) -> None:
+    """Pods with a VPN bind it, or make it, without asking for it."""
+    peers_differ("crun", why="it wants a rule for it")
+    container = runtime.sh(": 3<> /dev/net/tun")
+    container.config["linux"]["devices"] = [
+        {"path": "/dev/net/tun", "type": "c", "major": 10, "minor": 200, "fileMode": 0o666}
+    ]
+    assert "Operation not permitted" not in container.run().stderr  # a kernel may lack it
 
 
 @pytest.mark.spec("linux.resources.devices")

@@ -63,6 +63,15 @@ def test_environment_is_only_what_is_configured(runtime: Runtime) -> None:
     assert answer.rstrip("\0").split("\0") == container.config["process"]["env"]
 
 
+@pytest.mark.spec("process.env")
+def test_an_empty_home_is_none(runtime: Runtime) -> None:
+    """Engines write one where they found no home."""
+    peers_differ("crun", why="it keeps an empty HOME")
+    container = runtime.container("/bin/sh", "-c", "env | grep HOME")
+    container.config["process"]["env"] = ["PATH=/bin", "HOME=/x", "HOME="]
+    assert container.run().ok().lines == ["HOME=/root"]
+
+
 @pytest.mark.spec("process.args")
 def test_arguments_are_passed_on_unchanged(runtime: Runtime) -> None:
     args = ["/bin/printf", "[%s]", "a b", "", "--", "ü", "$HOME"]

@@ -96,6 +96,21 @@ def test_refused(container: Container, line: str) -> None:
     assert answer.stderr
 
 
+@pytest.mark.parametrize("fails", ["--cpuset-cpus 4000", "--cpu-period 5", "--memory-swap 4096"])
+def test_all_or_nothing(container: Container, fails: str) -> None:
+    """Whatever is written before the one that fails."""
+    peers_differ("runc", why="it puts back only some of them")
+
+    def limits() -> list[str]:
+        names = ("cpu.shares", "cpu.cfs_quota_us", "pids.max", "memory.limit_in_bytes", "cpuset.mems")
+        return [cgroup_file(container, name.partition(".")[0], name) for name in names]
+
+    before = limits()
+    options = "--cpu-share 333 --cpu-quota 20000 --pids-limit 44 --memory 40M --cpuset-mems 0"
+    update(container, *options.split(), *fails.split()).failed(1)
+    assert limits() == before
+
+
 def test_resources_that_are_none(container: Container) -> None:
     file = container.bundle / "resources.json"
     file.write_text('{"memory": {"limit": "much"}, "pids": []}')
