@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from pyrunc import accept, timeline
@@ -151,7 +152,11 @@ class _Execution:
 
             ours, theirs = stream_pair()
             console = theirs.detach()
-        init = self._spawn(console)
+        try:
+            init = self._spawn_in_cgroup(console)
+        finally:
+            if console >= 0:
+                posix.close(console)
         master = -1
         try:
             self._start(init, pid_file, pidfd_socket)
@@ -173,9 +178,18 @@ class _Execution:
             if master >= 0:
                 posix.close(master)
 
+    def _spawn_in_cgroup(self, console: int) -> Init:
+        """Made in the cgroup where that can be; where pids.max is reached, moved in."""
+        if not cgroup_of(self.state).clones({}):
+            return self._spawn(console, by_clone=False)
+        try:
+            return self._spawn(console, by_clone=True)
+        except Error as error:
+            if error.errno != errno.EAGAIN:
+                raise
+            return self._spawn(console, by_clone=False)
+
     def _start(self, init: Init, pid_file: str, pidfd_socket: str) -> None:
-        timeline.phase("wait for pyrunc-init")
-        init.until_ready(_no_stage, _nothing)
         cgroup_of(self.state).attach(init.pid, self.below, self.state.record["pid"])
         self._oom_score(init)
         if "intelRdt" in self.spec.linux:
@@ -201,13 +215,13 @@ class _Execution:
         assert agent is not None
         hand_over(agent, self.spec, self.state.id, self.spec.bundle, pid, fd)
 
-    def _spawn(self, console: int) -> Init:
+    def _spawn(self, console: int, by_clone: bool) -> Init:
+        """A process that waits for its start."""
         record = self.state.record
         cgroup = cgroup_of(self.state)
         timeline.phase("compile the plan")
         try:
-            by_clone = cgroup.clones({})
-            plan = self._plan([] if by_clone else cgroup.join_files(self.below))
+            plan = self._plan([] if by_clone else cgroup.join_files(self.below, record["pid"]))
         except Refused as refused:
             raise config_error(self.spec.source, record["bundle"], refused) from None
         timeline.phase("open what the plan asks for")
@@ -215,11 +229,17 @@ class _Execution:
         try:
             opened = open_requests(plan, console, pidfd)
             entrance = cgroup.clone_fd(self.below, record["pid"]) if by_clone else -1
-            return spawn(plan, opened, clone_fd=entrance, preserve=self.preserve, stdio=self.stdio)
+            init = spawn(plan, opened, clone_fd=entrance, preserve=self.preserve, stdio=self.stdio)
         finally:
             posix.close(pidfd)
-            if console >= 0:
-                posix.close(console)
+        timeline.phase("wait for pyrunc-init")
+        try:
+            init.until_ready(_no_stage, _nothing)
+        except BaseException:
+            init.end()
+            init.close()
+            raise
+        return init
 
     def _plan(self, joins: list[str]) -> Plan:
         record = self.state.record

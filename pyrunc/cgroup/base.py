@@ -64,10 +64,11 @@ class Cgroup:
         """Change limits; what is absent or zero stays, devices stay."""
         raise NotImplementedError
 
-    def join_files(self, below: dict[str, str] | None = None) -> list[str]:
+    def join_files(self, below: dict[str, str] | None = None, init: int = 0) -> list[str]:
         """Whoever writes "0" to each of them is in the cgroup.
 
         below: controller ("" for every one) to the path ("/a/b") of an existing cgroup inside this one.
+        ``init``: for `exec`, the process whose container it goes into.
         """
         raise NotImplementedError
 

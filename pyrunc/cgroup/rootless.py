@@ -42,7 +42,7 @@ class AbsentCgroup(base.Cgroup):
     def update(self, resources: Resources) -> None:
         raise self._missing("no limit can be changed")
 
-    def join_files(self, below: dict[str, str] | None = None) -> list[str]:
+    def join_files(self, below: dict[str, str] | None = None, init: int = 0) -> list[str]:
         if below:
             raise self._missing("there is nothing for --cgroup to be below of")
         return []

@@ -101,7 +101,7 @@ class LegacyCgroup(base.Cgroup):
         changed = {key: value for key, value in resources.items() if key != "devices"}
         limits_v1.apply(changed, self.paths(), self._made_directories(), update=True)
 
-    def join_files(self, below: dict[str, str] | None = None) -> list[str]:
+    def join_files(self, below: dict[str, str] | None = None, init: int = 0) -> list[str]:
         # "tasks" moves one thread and takes no global lock, unlike cgroup.procs.
         if not below:
             return [f"{place.mountpoint}{self.path}/tasks" for place in self.places]

@@ -95,8 +95,8 @@ class UnifiedCgroup(base.Cgroup):
         # A fork counts against pids.max and would fail at 0; moving in does not count.
         return (resources.get("pids") or {}).get("limit") != 0
 
-    def join_files(self, below: dict[str, str] | None = None) -> list[str]:
-        return [self._entrance(below) + "/cgroup.procs"]
+    def join_files(self, below: dict[str, str] | None = None, init: int = 0) -> list[str]:
+        return [self._entrance_of(below, init) + "/cgroup.procs"]
 
     def _entrance(self, below: dict[str, str] | None) -> str:
         for controller in below or {}:

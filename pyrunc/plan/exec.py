@@ -18,8 +18,6 @@ def compile_exec(spec: Spec, process: Object, host: Host) -> Plan:
     """``spec``: the configuration remembered at create; ``process``: what to run in it."""
     plan = Plan()
     affinity(plan, process, "initial")
-    join_cgroups(plan, host, by_parent=False)
-    affinity(plan, process, "final")
     flags = 0
     rooted = False
     for item in spec.linux.children("namespaces"):
@@ -36,6 +34,10 @@ def compile_exec(spec: Spec, process: Object, host: Host) -> Plan:
         # A pid namespace takes effect for children only; not being dumpable goes over to the child.
         plan.add(opcodes.FORK)
         plan.forks = True
+    # Last, for a fork counts against pids.max, and moving in does not: exec is how one looks into a
+    # container that has reached it. By the parent's descriptors: the paths are the container's by now.
+    join_cgroups(plan, host, by_parent=bool(flags) or not rooted)
+    affinity(plan, process, "final")
     plan.add(opcodes.SETSID)
     if flags & CLONE_NEWUSER:
         plan.add(opcodes.BECOME_ROOT, int(keeps_groups(spec)))

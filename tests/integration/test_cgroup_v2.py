@@ -106,6 +106,14 @@ def test_no_process_at_all_fits_into_pids_limit_zero_but_init(runtime: Runtime) 
     assert "two" not in container.run().stdout
 
 
+@pytest.mark.parametrize("limit", [2, 3])  # none left; one left, and exec makes two for a moment
+def test_exec_where_the_pids_limit_is_reached(runtime: Runtime, limit: int) -> None:
+    peers_differ("runc", why="now and then it can't make a thread")
+    container = limited(runtime.sh("sleep 100 & wait"), pids={"limit": limit}).started()
+    wait_for(lambda: value(container, "pids.current") == "2", "there is one process only")
+    assert container.exec("cat", "/proc/self/cgroup").ok().stdout.count(container.id) == 1
+
+
 def test_memory_limit_kills_and_counts(runtime: Runtime) -> None:
     script = "sh -c 'tail /dev/zero'; sleep 100"
     container = limited(runtime.sh(script), memory={"limit": 32 * MIB, "swap": 32 * MIB}).started()

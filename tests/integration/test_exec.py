@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import CGROUPS, PROGRAM, Container, Runtime, cgroups_of, own, peers_differ
+from tests.integration.harness import (
+    CGROUPS,
+    PROGRAM,
+    Container,
+    Runtime,
+    cgroup_file,
+    cgroups_of,
+    own,
+    peers_differ,
+    wait_for,
+)
 
 
 @pytest.fixture
@@ -281,6 +291,17 @@ def test_a_console_socket_without_a_terminal(container: Container, options: tupl
         server.listen()
         answer = container.exec("true", options=("--console-socket", str(path), *options)).failed(255)
     assert "console socket" in answer.stderr
+
+
+def test_a_container_that_has_reached_its_limit_of_processes(runtime: Runtime) -> None:
+    """exec is how one looks into it."""
+    peers_differ("runc", why="now and then it can't make a thread")
+    container = runtime.sh("sleep 100 & wait")
+    container.config["linux"]["resources"]["pids"] = {"limit": 2}
+    container.started()
+    wait_for(lambda: cgroup_file(container, "pids", "pids.current") == "2", "there is one process only")
+    assert container.exec("echo", "in").ok().stdout == "in\n"
+    assert container.exec("cat", "/proc/self/cgroup").ok().stdout.count(container.id) > 1
 
 
 def test_paused(container: Container) -> None:
