@@ -245,9 +245,11 @@ void step_remount(struct init *c) {
   retire(c, mounted);
 }
 
-/* Instead of the tree that the parent cloned before init had mounted anything. */
+/* Instead of the tree that the parent cloned before init had mounted anything. Its mounts are still peers of the
+ * host's, which would be unmounted with them: so they leave that group first. */
 static int attach_again(struct init *c, int tree, int onto, const char *path) {
   int fresh = clone_tree(c, tree, "", AT_EMPTY_PATH | AT_RECURSIVE);
+  set_propagation(c, tree, MS_PRIVATE | MS_REC_FLAG, path);
   must(c, SYS(fchdir, tree), PLAN_AT_UMOUNT, path);
   must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, path);
   attach(c, fresh, onto, path);

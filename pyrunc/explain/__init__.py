@@ -68,6 +68,8 @@ STEP_CALLS = {
 }
 
 
+# Steps whose refusal is told in the kernel's words: engines make exit codes 126 and 127 of them.
+_IN_WORDS = (opcodes.CHDIR,)
 # Steps whose subject is all that init could add.
 _SAY_IT_ALL = (opcodes.PROC_WRITE, opcodes.SYSCTL, opcodes.TIME_NAMESPACE)
 
@@ -134,8 +136,9 @@ def _refused(plan: Plan, step: Step, message: Message, pid: int) -> Error:
     host = Host(pid)
     denied = causes.denied(refusal, host)
     misfit = steps.misfit(plan, step, message.errno)
+    refused = program.words(message.errno) if step.op in _IN_WORDS else f"refused by {call}{text}"
     return Error(
-        f"{what}: refused by {call}{text}",
+        f"{what}: {refused}",
         code="call-denied" if denied else f"step-{step.name.replace('_', '-')}",
         step=step.name,
         path=step.path,

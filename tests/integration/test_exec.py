@@ -58,6 +58,16 @@ def test_options(container: Container) -> None:
     assert answer.ok().lines == ["/tmp", "1", "7", "8"]
 
 
+@pytest.mark.parametrize(
+    ("cwd", "words"), [("/no/such", "no such file or directory"), ("/etc/passwd", "not a directory")]
+)
+def test_a_directory_that_is_none(container: Container, cwd: str, words: str) -> None:
+    """In words that engines make exit codes of."""
+    peers_differ("crun", why="its words begin with a capital")
+    answer = container.exec("pwd", options=("--cwd", cwd)).failed(255)
+    assert cwd in answer.stderr and words in answer.stderr
+
+
 def test_process_file(container: Container) -> None:
     process = dict(container.config["process"], args=["/bin/sh", "-c", "echo $A; pwd"])
     process.update(env=["PATH=/bin", "A=from the file"], cwd="/tmp")

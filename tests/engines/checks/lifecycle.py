@@ -123,6 +123,8 @@ def exec_codes(engine: Engine) -> None:
             done = engine("exec", name, command)
             # docker 20.10 says 126 whatever it was
             assert done.returncode in (code, 126), f"{command}: {done.returncode}: {done.stderr}"
+        done = engine("exec", "-w", "/no/such", name, "pwd")
+        assert done.returncode in (127, 126), f"-w /no/such: {done.returncode}: {done.stderr}"
 
 
 @check("stop", BOTH)
