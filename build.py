@@ -172,7 +172,8 @@ COLD = (
     "pyrunc.trace", "pyrunc.step_text", "pyrunc.preview", "pyrunc.cli.planning",
     "pyrunc.criu", "pyrunc.criu_service", "pyrunc.checkpoint", "pyrunc.restoring",
     "pyrunc.updating", "pyrunc.events", "pyrunc.cli.limits", "pyrunc.cli.watching",
-    "pyrunc.cgroup.stats", "pyrunc.cgroup.stats_v1", "pyrunc.cgroup.stats_v2", "pyrunc.cgroup.oom", "pyrunc.cgroup.kept",
+    "pyrunc.cgroup.stats", "pyrunc.cgroup.stats_v1", "pyrunc.cgroup.stats_v2", "pyrunc.cgroup.oom",
+    "pyrunc.cgroup.kept",
     "pyrunc.gc", "pyrunc.cli.collection",
 )  # fmt: skip
 
