@@ -59,8 +59,7 @@ def destroy(state: State, spec: Spec | None = None) -> Spec | None:
         remove(record["resctrl"])
     mounts = record.get("mounts", [])
     for path, under in zip(mounts, record.get("under", [-1] * len(mounts)), strict=False):
-        if mount_id(path) != under:  # else ours is not there, and what is was there before
-            _detach(path)
+        _uncover(path, under)
     if record.get("temporary"):
         pid_file.remove(record["temporary"])
     if spec is None:
@@ -149,7 +148,11 @@ def mount_id(path: str) -> int:
         posix.close(fd)
 
 
-def _detach(path: str) -> None:
+def _uncover(path: str, under: int) -> None:
+    """Take away the rootfs and what was mounted on it; what was there before, ``under``, stays."""
     from pyrunc._native.load import clone
 
-    clone().lib.pyrunc_detach(path.encode("utf-8", "surrogateescape"))
+    while mount_id(path) != under:
+        failed = clone().lib.pyrunc_detach(path.encode("utf-8", "surrogateescape"))
+        if failed or under < 0:  # not known what was there
+            return

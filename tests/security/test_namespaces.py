@@ -129,3 +129,18 @@ def test_the_mount_of_a_rootfs_is_its_owners(
     assert created.status or not fails
     container.delete("--force").ok()
     assert Path("/proc/self/mountinfo").read_text() == before
+
+
+@pytest.mark.parametrize("destination", ["/", "/link"])
+def test_mounts_on_the_root_without_a_mount_namespace(runtime: Runtime, destination: str) -> None:
+    """All of the pile goes, whether the configuration or a link of the image has put it there."""
+    peers_differ("runc", "crun", why="want a mount namespace of the container's own")
+    before = Path("/proc/self/mountinfo").read_text()
+    container = runtime.sleeper()
+    (container.rootfs / "link").symlink_to("/")
+    spaces = container.config["linux"]["namespaces"]
+    container.config["linux"]["namespaces"] = [each for each in spaces if each["type"] != "mount"]
+    container.config["mounts"] = [{"destination": destination, "type": "tmpfs", "source": "x"}] * 2
+    civil(container.create())
+    container.delete("--force").ok()
+    assert Path("/proc/self/mountinfo").read_text() == before
