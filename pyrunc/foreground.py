@@ -15,7 +15,7 @@ import posix
 import select
 from time import monotonic
 
-from pyrunc.errors import TimedOut
+from pyrunc.errors import Error, TimedOut
 from pyrunc.processes import exit_status, reap, send, wait_end
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ class Foreground:
         if not self.forwards:
             if not wait_end(pidfd, -1 if timeout is None else int(timeout * 1000)):
                 raise timed_out(timeout)
-            return exit_status(reap(pid))
+            return _exit_status_of(pid)
         while True:
             ended, status = posix.waitpid(pid, posix.WNOHANG)
             if ended:
@@ -76,7 +76,7 @@ class Foreground:
             self._loop(poll, pidfd, master, timeout)
         finally:
             self._restore()
-        return exit_status(reap(pid))
+        return _exit_status_of(pid)
 
     def _catch_signals(self) -> None:
         self.signals, writing = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
@@ -132,6 +132,20 @@ class Foreground:
     def _restore(self) -> None:
         if self.saved_terminal:
             fcntl.ioctl(0, _TCSETS, self.saved_terminal)
+
+
+def _exit_status_of(pid: int) -> int:
+    """Raises Error where somebody else has it already: the kernel tells it once."""
+    status = reap(pid)
+    if status < 0:
+        raise Error(
+            "the process has ended, but its exit status is not known",
+            code="exit-status",
+            step="wait",
+            subject=str(pid),
+            hint="this program ignores SIGCHLD, or waits for all children elsewhere: leave pyrunc its own",
+        )
+    return exit_status(status)
 
 
 def timed_out(timeout: float | None) -> TimedOut:

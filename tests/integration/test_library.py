@@ -245,3 +245,21 @@ def test_a_relative_bundle(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) ->
     described = pyrunc.state(root, id)
     pyrunc.delete(root, id, force=True)
     assert (described["bundle"], described["rootfs"]) == (bundle, f"{bundle}/rootfs")
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_an_exit_status_that_is_lost(runtime: Runtime, verb: str) -> None:
+    """Who ignores SIGCHLD hears that it is not known, and not a number that it might have been."""
+    container = runtime.sh("exit 7") if verb == "run" else runtime.sleeper().started()
+    root, id, bundle = written(container)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(pyrunc.Error) as caught:
+            if verb == "run":
+                pyrunc.run(root, id, bundle)
+            else:
+                pyrunc.exec_process(root, id, ["/bin/sh", "-c", "exit 7"])
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert caught.value.code == "exit-status"
+    assert (runtime.root / id).exists() == (verb == "exec")
