@@ -26,6 +26,13 @@ C_MUTANTS = (
         _SECURITY + "masked_paths",
     ),
     Mutant(
+        "a mount on the root that nobody sees",
+        "_native/init_mount.c",
+        "if (!covers)",
+        "if (!covers || c->root >= 0)",
+        "security/test_destinations.py::test_a_mount_on_the_root_is_the_root[/-]",
+    ),
+    Mutant(
         "a mask that can be written to",
         _HIDE,
         "tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID",
