@@ -9,14 +9,13 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import _socket
 import _struct
-import errno
 import fcntl
 import posix
 import select
 from time import monotonic
 
 from pyrunc.errors import Error, TimedOut
-from pyrunc.processes import exit_status, reap, send, wait_end
+from pyrunc.processes import POLL_MAX, exit_status, reap, send, wait_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ _NOT_FORWARDED = (9, 19, _SIGCHLD, _SIGPIPE, _SIGURG)
 _ALL = tuple(number for number in range(1, 65) if number not in (32, 33))
 _TIOCGWINSZ, _TIOCSWINSZ = 0x5413, 0x5414
 _TCGETS, _TCSETS = 0x5401, 0x5402
+_PIECE = 8192  # bytes
 
 
 class Foreground:
@@ -52,7 +52,7 @@ class Foreground:
         if master >= 0:
             return self._wait_with_terminal(pid, pidfd, master, timeout)
         if not self.forwards:
-            if not wait_end(pidfd, -1 if timeout is None else int(timeout * 1000)):
+            if not wait_end(pidfd, -1 if timeout is None else timeout * 1000):
                 raise timed_out(timeout)
             return _exit_status_of(pid)
         while True:
@@ -70,6 +70,7 @@ class Foreground:
         if self.forwards:
             self._catch_signals()
             poll.register(self.signals, select.POLLIN)
+        posix.set_blocking(master, False)
         self._raw()
         _resize(master)
         try:
@@ -88,16 +89,17 @@ class Foreground:
 
     def _loop(self, poll: Any, pidfd: int, master: int, timeout: float | None) -> None:
         ended = False
+        typed = b""  # and not yet taken by the terminal: no more is read until it is
         end = None if timeout is None else monotonic() + timeout
         while True:
             # The process has ended: what its terminal still holds is worth reading, then it is over.
-            left = None if end is None else max(end - monotonic(), 0) * 1000
+            left = None if end is None else min(max(end - monotonic(), 0) * 1000, POLL_MAX)
             ready = poll.poll(50 if ended else left)
-            if ended and not any(fd == master for fd, _ in ready):
+            if ended and not any(fd == master and events & ~select.POLLOUT for fd, events in ready):
                 return
-            if not ready and not ended:
+            if not ready and not ended and end is not None and monotonic() >= end:
                 raise timed_out(timeout)
-            for fd, _ in ready:
+            for fd, events in ready:
                 if fd == pidfd:
                     ended = True
                     poll.unregister(pidfd)
@@ -106,11 +108,19 @@ class Foreground:
                 elif fd == self.signals:
                     self._forward(pidfd, master)
                 elif fd == master:
-                    if not _copy(master, 1):
+                    if events & ~select.POLLOUT and not _show(master):
                         poll.unregister(master)
                         master = -1
-                elif fd == 0 and not _copy(0, master):
+                    elif events & select.POLLOUT:
+                        typed = _type(master, typed)
+                        if not typed:
+                            poll.modify(master, select.POLLIN)
+                            poll.register(0, select.POLLIN)
+                elif fd == 0:
                     poll.unregister(0)
+                    typed = _read(0) if master >= 0 else b""
+                    if typed:
+                        poll.modify(master, select.POLLIN | select.POLLOUT)
 
     def _forward(self, pidfd: int, master: int) -> None:
         for number in posix.read(self.signals, 512):
@@ -178,15 +188,42 @@ def _resize(master: int) -> None:
         pass
 
 
-def _copy(source: int, target: int) -> bool:
-    """One piece; False at the end. A terminal whose other side is closed says EIO."""
+def _show(master: int) -> bool:
+    """One piece of what the terminal says, to standard output; False at the end of either."""
     try:
-        piece = posix.read(source, 8192)
-        while piece:
-            piece_length = posix.write(target, piece)
-            if piece_length == len(piece):
-                return True
-            piece = piece[piece_length:]
-    except OSError as error:
-        return error.errno == errno.EINTR
-    return False
+        piece = posix.read(master, _PIECE)
+    except BlockingIOError:
+        return True  # its program has taken it back
+    except OSError:  # EIO: its other side is closed
+        return False
+    shown = bool(piece)
+    while piece:
+        try:
+            piece = piece[posix.write(1, piece) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(1, select.POLLOUT)
+            poll.poll()
+        except OSError:
+            return False
+    return shown
+
+
+def _type(master: int, typed: bytes) -> bytes:
+    """Hand it to the terminal; what that has no room for. A program that doesn't read may wait for us to take
+    what it writes: we must not wait for it.
+    """
+    try:
+        return typed[posix.write(master, typed) :]
+    except BlockingIOError:
+        return typed
+    except OSError:
+        return b""
+
+
+def _read(fd: int) -> bytes:
+    """One piece; none at the end, and of what can't be read."""
+    try:
+        return posix.read(fd, _PIECE)
+    except OSError:
+        return b""

@@ -10,6 +10,7 @@ from pyrunc.state_directory import read_file
 
 SIGKILL = 9
 OWN_STDIO = (0, 1, 2)
+POLL_MAX = 0x7FFFFFFF  # milliseconds that poll(2) can wait: 24 days
 
 
 def in_user_namespace() -> bool:
@@ -101,10 +102,14 @@ def send(pidfd: int, number: int) -> bool:
     return True
 
 
-def wait_end(pidfd: int, milliseconds: int) -> bool:
-    """Whether the process has ended, waiting for at most so long."""
+def wait_end(pidfd: int, milliseconds: float) -> bool:
+    """Whether the process has ended, waiting for at most so long; -1: as long as it takes."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
+    while milliseconds > POLL_MAX:
+        if poll.poll(POLL_MAX):
+            return True
+        milliseconds -= POLL_MAX
     return bool(poll.poll(milliseconds))
 
 
