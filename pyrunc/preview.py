@@ -147,8 +147,9 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Value]]:
             yield from _leaves(item, f"{path}.{name}")
         elif isinstance(item, list):
             for index, entry in enumerate(item):
-                words = [f"{key}={_word(inner)}" for key, inner in entry.items()]
-                yield f"{path}.{name}[{index}]", " ".join(words)
+                members = entry.items() if isinstance(entry, dict) else ()
+                words = " ".join([f"{key}={_word(inner)}" for key, inner in members])
+                yield f"{path}.{name}[{index}]", words or str(_word(entry))
         else:
             yield f"{path}.{name}", _word(item)
 

@@ -103,7 +103,6 @@ class Plan:
         "fds",
         "clone_flags",
         "user_namespace",
-        "forks",
         "host_mounts",
         "warnings",
         "joins_cgroups",
@@ -117,7 +116,6 @@ class Plan:
         self.fds: list[FdRequest] = []
         self.clone_flags = 0
         self.user_namespace = False  # a new one: the parent writes the id maps
-        self.forks = False
         self.host_mounts: list[str] = []  # made outside of any namespace of the container's own
         self.warnings: list[str] = []
         self.joins_cgroups = False  # by steps of its own; else it is made in its cgroup

@@ -33,7 +33,6 @@ def compile_exec(spec: Spec, process: Object, host: Host) -> Plan:
     if flags:
         # A pid namespace takes effect for children only; not being dumpable goes over to the child.
         plan.add(opcodes.FORK)
-        plan.forks = True
     # Last, for a fork counts against pids.max, and moving in does not: exec is how one looks into a
     # container that has reached it. By the parent's descriptors: the paths are the container's by now.
     join_cgroups(plan, host, by_parent=bool(flags) or not rooted)

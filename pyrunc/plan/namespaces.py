@@ -98,7 +98,6 @@ def enter_namespaces(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces)
         plan.add(opcodes.TIME_NAMESPACE, _offsets(spec), path="linux.timeOffsets")
     elif spec.linux.child("timeOffsets").data:
         raise spec.linux.refuse("timeOffsets", "needs a new time namespace")
-    plan.forks = forks
     if forks:
         plan.add(opcodes.FORK, path="linux.namespaces")
     plan.add(opcodes.SETSID)

@@ -44,6 +44,14 @@ def at(found: list[Item], path: str) -> Item:
     return item
 
 
+@pytest.mark.parametrize("value", [[1], [[2]], ["a"], [{}]])
+def test_resources_that_nobody_knows(bundle: Path, value: list[Any]) -> None:
+    document = minimal()
+    document["linux"]["resources"] = {"unknown": value}
+    assert at(items(bundle, document), "linux.resources.unknown[0]").name == "limit"
+    planning.plan(str(bundle), as_json=False, no_pivot=False)
+
+
 def test_the_steps_are_in_the_order_in_which_they_are_taken(bundle: Path) -> None:
     found = items(bundle, minimal(hostname="h", mounts=[{"destination": "/proc", "type": "proc"}]))
     names = [item.name for item in found]
