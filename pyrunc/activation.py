@@ -19,7 +19,7 @@ from pyrunc.spec import decimal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from pyrunc.spec import Spec
     from pyrunc.state_directory import State
@@ -77,17 +77,43 @@ class Readiness:
         self._pid = state.record["pid"]
         self._pidfd = open_pidfd(self._pid, state.record["start_time"])
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
-        self._socket.bind(f"/proc/self/fd/{state.fd}/{_NAME}")
-        posix.chmod(_NAME, 0o777, dir_fd=state.fd)
+        try:
+            self._socket.bind(f"/proc/self/fd/{state.fd}/{_NAME}")
+            posix.chmod(_NAME, 0o777, dir_fd=state.fd)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._socket.close()
+        if self._pidfd >= 0:
+            posix.close(self._pidfd)
+            self._pidfd = -1
 
     def pass_on(self) -> None:
-        """Wait until the container is ready or has ended, but let no caller wait for ever."""
-        if not self.wait(_PATIENCE) and posix.fork() == 0:
+        """Wait until the container is ready or has ended, but let no caller wait for ever. Closes it."""
+        try:
+            if not self._wait(_PATIENCE) and posix.fork() == 0:
+                self._go_on()
+        finally:
+            self.close()
+
+    def follow(self) -> None:
+        """Wait as long as it takes; for a thread of its own. Closes it."""
+        try:
+            self._wait(None)
+        finally:
+            self.close()
+
+    def _go_on(self) -> NoReturn:
+        """In a child, which must never return to the caller's program: that goes on in its parent."""
+        try:
             _leave({self._socket.fileno(), self._pidfd})
-            self.wait(None)
+            self._wait(None)
+        finally:
             posix._exit(0)
 
-    def wait(self, seconds: float | None) -> bool:
+    def _wait(self, seconds: float | None) -> bool:
         """True when the container is ready, and the manager knows, or when it has ended."""
         end = None if seconds is None else time.monotonic() + seconds
         poll = select.poll()

@@ -12,7 +12,7 @@ from pyrunc import state_directory as states
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error, WrongStatus
 from pyrunc.lifecycle import status_of
-from pyrunc.vocabulary import mount_options
+from pyrunc.vocabulary.mount_options import is_bind
 
 if TYPE_CHECKING:
     from pyrunc.spec import Spec
@@ -25,8 +25,15 @@ def checkpoint_container(root: str, id: str, options: dict[str, Any]) -> None:
     options: those of the command line, by their names with "_".
     """
     state = states.load(root, id, lock=True)
+    try:
+        _checkpoint(state, options)
+    finally:
+        state.close()
+
+
+def _checkpoint(state: State, options: dict[str, Any]) -> None:
     if status_of(state) not in ("running", "paused"):
-        raise WrongStatus("container not running", code="not-running", subject=id)
+        raise WrongStatus("container not running", code="not-running", subject=state.id)
     spec = state.config()
     image, work = criu.directories(options, make=True)
     outside = _Outside(state, spec)
@@ -94,7 +101,7 @@ class _Outside:
         pid = state.record["pid"]
         table = [line.split(" ") for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
         self.mounts = _external_mounts(table, spec, pid)
-        self.names = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)]
+        self.names = [_name(pid, fd) for fd in range(3)]
         self.files = _external_files(table, pid)
         self.namespaces = [
             (kind, os.stat(f"/proc/{pid}/ns/{kind}").st_ino)
@@ -111,7 +118,8 @@ def joined(spec: Spec, name: str) -> str:
 
 def _external_mounts(table: list[list[str]], spec: Spec, pid: int) -> dict[str, str]:
     """Mount point to "file" or "directory"."""
-    outside = {item.text("destination") for item in spec.children("mounts") if is_bind(item.data)}
+    mounts = spec.children("mounts")
+    outside = {mount.text("destination") for mount in mounts if is_bind(mount.texts("options"))}
     outside |= set(spec.linux.texts("maskedPaths"))
     found: dict[str, str] = {}
     for fields in table:
@@ -123,11 +131,6 @@ def _external_mounts(table: list[list[str]], spec: Spec, pid: int) -> dict[str, 
     return found
 
 
-def is_bind(mount: dict[str, Any]) -> bool:
-    options = mount.get("options") or []
-    return mount.get("type") == "bind" or mount_options.is_bind(options)
-
-
 def _unescape(text: str) -> str:
     """proc(5): space, tab, newline and backslash are octal."""
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
@@ -135,15 +138,25 @@ def _unescape(text: str) -> str:
     return text
 
 
+def _name(pid: int, fd: int) -> str:
+    """What a descriptor leads to; "" where it is closed, as daemons do with standard input and output."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{fd}")
+    except FileNotFoundError:
+        return ""
+
+
 def _external_files(table: list[list[str]], pid: int) -> dict[str, str]:
     """Of standard input, output and error: files of mounts that the container does not see."""
     known = {fields[0] for fields in table}
     found = {}
     for fd in range(3):
+        name = _name(pid, fd)
+        if not name.startswith("/"):
+            continue
         info = Path(f"/proc/{pid}/fdinfo/{fd}").read_text().splitlines()
         values = dict(line.split(":\t", 1) for line in info if ":\t" in line)
-        name = os.readlink(f"/proc/{pid}/fd/{fd}")
-        if name.startswith("/") and values["mnt_id"].strip() not in known:
+        if values["mnt_id"].strip() not in known:
             inode = os.stat(f"/proc/{pid}/fd/{fd}").st_ino
             found[str(fd)] = f"file[{int(values['mnt_id']):x}:{inode:x}]"
     return found

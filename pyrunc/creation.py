@@ -17,10 +17,11 @@ from pyrunc import state_directory as states
 from pyrunc.cli.report import warn
 from pyrunc.configuration import compile_plan, config_error, resctrl_of, rootfs_of
 from pyrunc.descriptors import check_preserved, check_terminal, connect_console, send_pidfd
-from pyrunc.destroy import destroy, mount_id, poststop
+from pyrunc.destroy import mount_id, undo
 from pyrunc.errors import Error
-from pyrunc.hooks import run_hooks
+from pyrunc.hooks import create_hooks
 from pyrunc.launch import Init, spawn
+from pyrunc.lifecycle import explain_death
 from pyrunc.opening import open_requests
 from pyrunc.plan import opcodes
 from pyrunc.processes import OWN_STDIO, is_rootless
@@ -48,7 +49,6 @@ class Options:
         "new_keyring",
         "preserve_fds",
         "systemd_cgroup",
-        "foreground",
         "pidfd_socket",
         "rootless",
         "no_cgroup",
@@ -57,13 +57,13 @@ class Options:
 
     def __init__(
         self,
-        console_socket: str,
-        pid_file: str,
-        no_pivot: bool,
-        new_keyring: bool,
-        preserve_fds: int,
-        systemd_cgroup: bool,
-        foreground: bool,
+        *,
+        console_socket: str = "",
+        pid_file: str = "",
+        no_pivot: bool = False,
+        new_keyring: bool = True,
+        preserve_fds: int = 0,
+        systemd_cgroup: bool = False,
         pidfd_socket: str = "",
         rootless: str = "auto",
         no_cgroup: bool = False,
@@ -75,7 +75,6 @@ class Options:
         self.new_keyring = new_keyring
         self.preserve_fds = preserve_fds
         self.systemd_cgroup = systemd_cgroup
-        self.foreground = foreground
         self.pidfd_socket = pidfd_socket
         self.rootless = rootless
         self.no_cgroup = no_cgroup
@@ -85,12 +84,20 @@ class Options:
 class Created:
     """A container that waits for START; ``init.socket`` still leads to it if it is run in one go."""
 
-    __slots__ = ("state", "spec", "init")
+    __slots__ = ("state", "spec", "init", "pid_file")
 
-    def __init__(self, state: State, spec: Spec, init: Init) -> None:
+    def __init__(self, state: State, spec: Spec, init: Init, pid_file: str) -> None:
         self.state = state
         self.spec = spec
         self.init = init
+        self.pid_file = pid_file
+
+    def undo(self) -> None:
+        """It could not be started."""
+        self.init.end()
+        if self.pid_file:
+            pid_file.remove(self.pid_file)
+        undo(self.state, self.spec)
 
     def close(self) -> None:
         self.init.close()
@@ -105,15 +112,7 @@ def create_container(
     options.preserve_fds += activation.get("listen", 0)
     check_preserved(options.preserve_fds)
     phase("compile the plan")
-    cgroup = cgroups.make(
-        spec.linux.text("cgroupsPath") or None,
-        id,
-        systemd=options.systemd_cgroup,
-        disabled=options.no_cgroup,
-        rootless=options.rootless,
-        resources=spec.linux.child("resources").data,
-        annotations=spec.mapping("annotations"),
-    )
+    cgroup = cgroup_for(spec, id, options)
     try:
         plan = compile_plan(root, id, spec, cgroup, options.no_pivot, options.new_keyring)
     except Refused as refused:
@@ -126,6 +125,19 @@ def create_container(
     if activation:
         state.record["activation"] = activation
     return Creation(state, spec, plan, cgroup, options).go(console, direct)
+
+
+def cgroup_for(spec: Spec, id: str, options: Options) -> Cgroup:
+    """The cgroup of a new container: looked up, not made yet. Raises Error."""
+    return cgroups.make(
+        spec.linux.text("cgroupsPath") or None,
+        id,
+        systemd=options.systemd_cgroup,
+        disabled=options.no_cgroup,
+        rootless=options.rootless,
+        resources=spec.linux.child("resources").data,
+        annotations=spec.mapping("annotations"),
+    )
 
 
 def _activation(root: str, id: str, spec: Spec) -> dict[str, Any]:
@@ -190,12 +202,9 @@ class Creation:
                 init.release()
             if self.devices:
                 self.devices.close()
-            return Created(self.state, self.spec, init)
+            return Created(self.state, self.spec, init, self.pid_file)
         except BaseException as error:
-            if isinstance(error, Error) and error.code == "init-vanished":
-                from pyrunc.explain import examine_death
-
-                examine_death(error, self.cgroup)
+            explain_death(error, self.state)
             self._undo()
             if isinstance(error, OSError):
                 raise _os_error(error) from None
@@ -242,16 +251,16 @@ class Creation:
         if self.options.console_socket:
             own_console = console = connect_console(self.options.console_socket)
         try:
-            opened = open_requests(self.plan, console)
-            self.init = spawn(
-                self.plan,
-                opened,
-                clone_fd=-1 if self.plan.joins_cgroups else self.cgroup.clone_fd(),
-                listener=listener.fileno() if listener else -1,
-                watch=watch,
-                preserve=self.options.preserve_fds,
-                stdio=self.options.stdio,
-            )
+            with open_requests(self.plan, console) as opened:
+                self.init = spawn(
+                    self.plan,
+                    opened,
+                    clone_fd=-1 if self.plan.joins_cgroups else self.cgroup.clone_fd(),
+                    listener=listener.fileno() if listener else -1,
+                    watch=watch,
+                    preserve=self.options.preserve_fds,
+                    stdio=self.options.stdio,
+                )
         finally:
             if listener:
                 listener.close()
@@ -285,11 +294,7 @@ class Creation:
                 from pyrunc.netdevices import move_devices
 
                 self.devices = move_devices(self.spec, self.init.pid)
-            # config.md has the deprecated prestart hooks run during start: they see a created container.
-            for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
-                phase(f"{kind} hooks", f"hooks.{kind}")
-                bundle = self.state.record["bundle"]
-                run_hooks(self.spec, kind, self.state.id, status, self.init.pid, bundle, self.init.pidfd)
+            create_hooks(self.spec, self.state.id, self.init.pid, self.spec.bundle, self.init.pidfd)
 
     def _oom_score(self, init: Init) -> None:
         process = self.spec.process
@@ -318,12 +323,7 @@ class Creation:
             self.init.close()
         if self.pid_file:
             pid_file.remove(self.pid_file)
-        try:
-            destroy(self.state, self.spec)
-        except (Error, OSError) as error:
-            # What failed first is the news. The record stays: `delete --force` and `gc` can try again.
-            warn(f"not all could be undone: {error}")
-        poststop(self.spec, self.state)
+        undo(self.state, self.spec)
 
 
 def raise_limits(plan: Plan, pid: int) -> None:

@@ -62,8 +62,10 @@ def check_terminal(terminal: bool, socket: str, ours: bool) -> None:
     raise Error(text, code="terminal", step="terminal", path="process.terminal", hint=hint)
 
 
-def _connect(path: str, what: str, step: str) -> _socket.socket:
-    """``path`` may be of any length; "@name" is a socket without a file (unix(7), abstract)."""
+def connected(path: str) -> _socket.socket:
+    """A stream to who listens at ``path``, which may be of any length; "@name" is a socket without a file
+    (unix(7), abstract). Raises OSError.
+    """
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     # Where nobody takes the connections, and so many wait already that there is no room for another.
     connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _struct.pack("ll", _PATIENCE, 0))
@@ -74,13 +76,20 @@ def _connect(path: str, what: str, step: str) -> _socket.socket:
         else:
             file = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
             connection.connect(f"/proc/self/fd/{file}")
-    except OSError as error:
+    except OSError:
         connection.close()
-        raise _unreachable(path, what, step, "connect", error) from None
+        raise
     finally:
         if file >= 0:
             posix.close(file)
     return connection
+
+
+def _connect(path: str, what: str, step: str) -> _socket.socket:
+    try:
+        return connected(path)
+    except OSError as error:
+        raise _unreachable(path, what, step, "connect", error) from None
 
 
 def _unreachable(path: str, what: str, step: str, syscall: str, error: OSError) -> Error:

@@ -68,6 +68,24 @@ def destroy(state: State, spec: Spec | None = None) -> Spec | None:
     return spec
 
 
+def undo(state: State, spec: Spec | None = None) -> None:
+    """destroy and poststop after a failure, which is the news: what else fails is a warning. The record stays
+    then, for `delete --force` and `gc`. Closes the state.
+    """
+    try:
+        state.lock()
+        if state.gone():
+            return  # somebody has ended it meanwhile
+        spec = destroy(state, spec)
+    except (Error, OSError) as error:
+        from pyrunc.cli.report import warn
+
+        warn(f"not all could be undone: {error}")
+    finally:
+        state.close()
+    poststop(spec, state)
+
+
 def _remove_cgroup(cgroup: Cgroup) -> None:
     """An exec that was under way may still join after the killing; once the cgroup is gone, none can."""
     for last in (False, False, True):

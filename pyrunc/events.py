@@ -31,12 +31,13 @@ def watch(root: str, id: str, interval: float) -> Iterator[dict[str, Any]]:
     state.close()
     if pidfd < 0:
         return
-    oom = cgroup.watch_oom()
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    if oom.fd >= 0:
-        poll.register(oom.fd, oom.mask)
+    oom = None
     try:
+        oom = cgroup.watch_oom()
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if oom.fd >= 0:
+            poll.register(oom.fd, oom.mask)
         due = time.monotonic() + interval
         while True:
             left = max(due - time.monotonic(), 0)
@@ -49,7 +50,8 @@ def watch(root: str, id: str, interval: float) -> Iterator[dict[str, Any]]:
                 yield {"type": "stats", "id": id, "data": cgroup.stats()}
                 due += interval
     finally:
-        oom.close()
+        if oom:
+            oom.close()
         posix.close(pidfd)
 
 

@@ -6,6 +6,7 @@ import errno
 import posix
 
 from pyrunc import accept, timeline
+from pyrunc import pid_file as pid_files
 from pyrunc import state_directory as states
 from pyrunc.configuration import config_error, seccomp_filter
 from pyrunc.creation import set_oom_score
@@ -14,7 +15,6 @@ from pyrunc.errors import Error, Usage, WrongStatus
 from pyrunc.launch import Init, spawn
 from pyrunc.lifecycle import cgroup_of, status_of
 from pyrunc.opening import follow, open_requests
-from pyrunc.pid_file import write as write_pid_file
 from pyrunc.plan import Host
 from pyrunc.plan.exec import compile_exec
 from pyrunc.processes import OWN_STDIO, leave
@@ -22,8 +22,7 @@ from pyrunc.spec import ID_MAX, Object, Refused, Spec, decimal, drop_null, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from pyrunc.foreground import Foreground
@@ -59,7 +58,7 @@ def execute_process(
 ) -> int:
     """Run ``process`` (the text of a process.json), or the container's own process changed by the rest.
 
-    env: each NAME=VALUE. user: UID[:GID].
+    env: each NAME=VALUE. user: UID[:GID]; without a GID it is that of the container's process.
     stdio, timeout, signals: as in ``lifecycle.run``; the container goes on when the time is over.
     cgroup: sub-cgroups of the container's, each ``[CONTROLLER[,CONTROLLER...]:]PATH``; they must exist.
     Returns the exit status in the foreground, 0 when detached.
@@ -152,13 +151,14 @@ class _Execution:
 
             ours, theirs = stream_pair()
             console = theirs.detach()
-        try:
-            init = self._spawn_in_cgroup(console)
-        finally:
-            if console >= 0:
-                posix.close(console)
         master = -1
+        init = None
         try:
+            try:
+                init = self._spawn_in_cgroup(console)
+            finally:
+                if console >= 0:
+                    posix.close(console)
             self._start(init, pid_file, pidfd_socket)
             if foreground is None:
                 leave(init.pid)
@@ -169,10 +169,12 @@ class _Execution:
                 master = receive_master(ours)
             return foreground.wait(init.pid, init.pidfd, master, timeout)
         except BaseException:
-            init.end()
+            if init:
+                init.end()
             raise
         finally:
-            init.close()
+            if init:
+                init.close()
             if ours:
                 ours.close()
             if master >= 0:
@@ -197,41 +199,40 @@ class _Execution:
 
             join(self.state.record["resctrl_groups"], init.pid)
         if pid_file:
-            write_pid_file(pid_file, init.pid)
-        if pidfd_socket:
-            send_pidfd(pidfd_socket, init.pidfd, b"setns")
-        agent = self._agent() if init.plan.notifies else None
-        init.start(lambda fd: self._hand_over(agent, init.pid, fd))
+            pid_files.write(pid_file, init.pid)
+        try:
+            if pidfd_socket:
+                send_pidfd(pidfd_socket, init.pidfd, b"setns")
+            init.start(self._agent(init.pid) if init.plan.notifies else posix.close)
+        except BaseException:
+            if pid_file:
+                pid_files.remove(pid_file)
+            raise
         timeline.started()
 
-    def _agent(self) -> _socket.socket:
-        from pyrunc.listener import connect
+    def _agent(self, pid: int) -> Callable[[int], None]:
+        from pyrunc.listener import receiver
 
-        return connect(self.spec)
-
-    def _hand_over(self, agent: _socket.socket | None, pid: int, fd: int) -> None:
-        from pyrunc.listener import hand_over
-
-        assert agent is not None
-        hand_over(agent, self.spec, self.state.id, self.spec.bundle, pid, fd)
+        return receiver(self.spec, self.state, pid)
 
     def _spawn(self, console: int, by_clone: bool) -> Init:
         """A process that waits for its start."""
         record = self.state.record
         cgroup = cgroup_of(self.state)
+        pidfd = -1
         timeline.phase("compile the plan")
         try:
             plan = self._plan([] if by_clone else cgroup.join_files(self.below, record["pid"]))
+            timeline.phase("open what the plan asks for")
+            pidfd = follow(record["pid"], record["start_time"])
+            with open_requests(plan, console, pidfd) as opened:
+                entrance = cgroup.clone_fd(self.below, record["pid"]) if by_clone else -1
+                init = spawn(plan, opened, clone_fd=entrance, preserve=self.preserve, stdio=self.stdio)
         except Refused as refused:
             raise config_error(self.spec.source, record["bundle"], refused) from None
-        timeline.phase("open what the plan asks for")
-        pidfd = follow(record["pid"], record["start_time"])
-        try:
-            opened = open_requests(plan, console, pidfd)
-            entrance = cgroup.clone_fd(self.below, record["pid"]) if by_clone else -1
-            init = spawn(plan, opened, clone_fd=entrance, preserve=self.preserve, stdio=self.stdio)
         finally:
-            posix.close(pidfd)
+            if pidfd >= 0:
+                posix.close(pidfd)
         timeline.phase("wait for pyrunc-init")
         try:
             init.until_ready(_no_stage, _nothing)
@@ -314,7 +315,8 @@ def _override(
     if user:
         uid, colon, gid = user.partition(":")
         owner["uid"] = _id(uid)
-        owner["gid"] = _id(gid) if colon else 0
+        if colon:
+            owner["gid"] = _id(gid)
     if additional_gids:
         owner["additionalGids"] = (owner.get("additionalGids") or []) + additional_gids
     data["user"] = owner

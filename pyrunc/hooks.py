@@ -7,12 +7,12 @@ the hook gives, killed at its timeout.
 from __future__ import annotations
 
 import posix
-import select
 
 from pyrunc.errors import Error
-from pyrunc.processes import SIGKILL, wait_end
+from pyrunc.processes import SIGKILL, wait_any, wait_end
 from pyrunc.spec import I64
 from pyrunc.state_json import state_json
+from pyrunc.timeline import phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 _ALL_SIGNALS = tuple(number for number in range(1, 65) if number not in (9, 19, 32, 33))
 
 
-def run_hooks(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str, init: int = -1) -> None:
-    """Run all hooks of a kind; the first that fails raises Error.
+def create_hooks(spec: Spec, id: str, pid: int, bundle: str, init: int = -1) -> None:
+    """What create runs in the runtime's namespaces; the first that fails raises Error.
 
     init: a pidfd of the container's process: without that there is nothing to wait for.
     """
-    for hook in spec.child("hooks").children(kind):
-        run_hook(spec, hook, kind, id, status, pid, bundle, init)
+    # config.md has the deprecated prestart hooks run during start: they see a created container.
+    for kind, status in (("prestart", "created"), ("createRuntime", "creating")):
+        phase(f"{kind} hooks", f"hooks.{kind}")
+        for hook in spec.child("hooks").children(kind):
+            run_hook(spec, hook, kind, id, status, pid, bundle, init)
 
 
 def failures(spec: Spec, kind: str, id: str, status: str, pid: int, bundle: str) -> list[Error]:
@@ -127,16 +130,11 @@ def _wait(child: int, timeout: int, init: int) -> int | None:
     """The wait status; None when the time (seconds, 0: none) was over, or init, and the group was killed."""
     if timeout or init >= 0:
         pidfd = posix.pidfd_open(child)
-        poll = select.poll()
-        for fd in (pidfd, init):
-            if fd >= 0:
-                poll.register(fd, select.POLLIN)
         try:
-            # As much time as poll(2) takes.
-            ready = poll.poll(min(timeout * 1000, 0x7FFFFFFF) if timeout else None)
+            ready = wait_any([pidfd, init], timeout * 1000 if timeout else -1)
         finally:
             posix.close(pidfd)
-        if pidfd not in [fd for fd, _ in ready]:
+        if pidfd not in ready:
             posix.killpg(child, SIGKILL)
             posix.waitpid(child, 0)
             return None

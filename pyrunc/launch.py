@@ -115,10 +115,11 @@ class Init:
         """Init ended without a word: by a signal, as when the memory limit is too low."""
         from pyrunc.explain import init_vanished
 
-        if not wait_end(self.pidfd, _PATIENCE):
-            send(self.pidfd, SIGKILL)  # it lives, and waits for us
+        ended = wait_end(self.pidfd, _PATIENCE)
+        if not ended:
+            send(self.pidfd, SIGKILL)  # it lives, and waits for us; that status is of our own making
         status = reap(self.pid)
-        return init_vanished(exit_status(status) if status >= 0 else -1)
+        return init_vanished(exit_status(status) if ended and status >= 0 else -1)
 
     def end(self) -> None:
         """Kill and reap it; fine when it is gone already."""
@@ -126,11 +127,11 @@ class Init:
         reap(self.pid)
 
     def close(self) -> None:
-        try:
-            self.socket.close()
-            posix.close(self.pidfd)
-        except OSError:
-            pass  # whatever close(2) says, the descriptor is gone
+        for close in (self.socket.close, lambda: posix.close(self.pidfd)):
+            try:
+                close()
+            except OSError:
+                pass  # whatever close(2) says, the descriptor is gone
 
 
 def socket_pair() -> tuple[_socket.socket, _socket.socket]:
@@ -153,22 +154,27 @@ def spawn(
     preserve: int = 0,
     stdio: tuple[int, int, int] = OWN_STDIO,
 ) -> Init:
-    """clone3 and execveat of pyrunc-init from a sealed memfd; raises Error. Closes ``clone_fd``."""
+    """clone3 and execveat of pyrunc-init from a sealed memfd; raises Error.
+
+    What it opens, and ``clone_fd``, is closed with ``opened``.
+    """
+    opened.own(clone_fd)
     timeline.spawning(plan)
     sweep()
     native = clone()
     lib, ffi = native.lib, native.ffi
-    ours, theirs = socket_pair()
-    plan_fd = init_fd = -1
-    moved: list[int] = []
+    ours, socket = socket_pair()
     try:
-        moved = _above_stdio(stdio)
+        theirs = opened.own(socket.detach())
+        moved = _above_stdio(stdio, opened)
         trace = int(timeline.recorder is not None)
-        text = plan.encode(opened.fds, theirs.fileno(), listener, watch, preserve, ignored(), trace)
+        text = plan.encode(opened.fds, theirs, listener, watch, preserve, ignored(), trace)
         plan_fd = checked(lib.pyrunc_sealed_memfd(b"pyrunc-plan", text, len(text), 0), "memfd_create")
+        opened.own(plan_fd)
         program = read_file(_init_path())
         init_fd = checked(lib.pyrunc_sealed_memfd(b"pyrunc-init", program, len(program), 1), "memfd_create")
-        keep = [fd for fd in (theirs.fileno(), listener, watch, *opened.fds) if fd >= 0]
+        opened.own(init_fd)
+        keep = [fd for fd in (theirs, listener, watch, *opened.fds) if fd >= 0]
         pidfd, at = ffi.new("int *"), ffi.new("int *")
         pid = lib.pyrunc_spawn(
             plan.clone_flags,
@@ -190,17 +196,14 @@ def spawn(
     except BaseException:
         ours.close()
         raise
-    finally:
-        opened.close_after += [fd for fd in (theirs.detach(), plan_fd, init_fd, clone_fd, *moved) if fd >= 0]
-        opened.close()
     return Init(plan, pid, pidfd[0], ours)
 
 
-def _above_stdio(stdio: tuple[int, int, int]) -> list[int]:
+def _above_stdio(stdio: tuple[int, int, int], opened: Opened) -> list[int]:
     """Copies that none of the three overwrites while it is put in place; -1 for one that is there already."""
     if stdio == OWN_STDIO:
         return [-1, -1, -1]
-    return [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in stdio]
+    return [opened.own(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)) for fd in stdio]
 
 
 def ignored() -> int:

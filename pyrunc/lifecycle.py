@@ -50,17 +50,16 @@ def create(
     from pyrunc.creation import Options, create_container
 
     options = Options(
-        console_socket,
-        pid_file,
-        no_pivot,
-        new_keyring,
-        preserve_fds,
-        systemd_cgroup,
-        False,
-        pidfd_socket,
-        rootless,
-        no_cgroup,
-        stdio,
+        console_socket=console_socket,
+        pid_file=pid_file,
+        no_pivot=no_pivot,
+        new_keyring=new_keyring,
+        preserve_fds=preserve_fds,
+        systemd_cgroup=systemd_cgroup,
+        pidfd_socket=pidfd_socket,
+        rootless=rootless,
+        no_cgroup=no_cgroup,
+        stdio=stdio,
     )
     create_container(_absolute(root), id, read_config(_absolute(bundle)), options).close()
 
@@ -106,17 +105,16 @@ def run(
     from pyrunc.running import run_container
 
     options = Options(
-        console_socket,
-        pid_file,
-        no_pivot,
-        new_keyring,
-        preserve_fds,
-        systemd_cgroup,
-        not detach,
-        pidfd_socket,
-        rootless,
-        no_cgroup,
-        stdio,
+        console_socket=console_socket,
+        pid_file=pid_file,
+        no_pivot=no_pivot,
+        new_keyring=new_keyring,
+        preserve_fds=preserve_fds,
+        systemd_cgroup=systemd_cgroup,
+        pidfd_socket=pidfd_socket,
+        rootless=rootless,
+        no_cgroup=no_cgroup,
+        stdio=stdio,
     )
     return run_container(_absolute(root), id, _absolute(bundle), options, detach, keep, signals, timeout)
 
@@ -322,6 +320,14 @@ def cgroup_of(found: State) -> Cgroup:
     from pyrunc.cgroup import restore
 
     return restore(found.record["cgroup"])
+
+
+def explain_death(error: BaseException, found: State) -> None:
+    """Of an init that ended without a word: what its cgroup knows, while that is still there."""
+    if isinstance(error, Error) and error.code == "init-vanished":
+        from pyrunc.explain import examine_death
+
+        examine_death(error, cgroup_of(found))
 
 
 def _is_frozen(file: str) -> bool:

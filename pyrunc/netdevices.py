@@ -41,14 +41,23 @@ class _Device:
 class Moved:
     """The devices that were moved. Its sockets keep both namespaces alive until ``close``."""
 
-    __slots__ = ("here", "there", "home", "devices")
+    __slots__ = ("here", "there", "home", "sockets", "devices")
 
     def __init__(self, pid: int) -> None:
         """``pid``: a process in the container's network namespace."""
         self.devices: list[_Device] = []
+        self.sockets: list[Netlink] = []
         self.home = _open("/proc/thread-self/ns/net")
-        self.here = Netlink()
-        self.there = _netlink_in(f"/proc/{pid}/ns/net", self.home)
+        try:
+            self.here = self._keep(Netlink())
+            self.there = self._keep(_netlink_in(f"/proc/{pid}/ns/net", self.home))
+        except BaseException:
+            self.close()
+            raise
+
+    def _keep(self, socket: Netlink) -> Netlink:
+        self.sockets.append(socket)
+        return socket
 
     def move(self, item: Object, name: str) -> None:
         """One device, with its addresses; it is up afterwards. Raises Error."""
@@ -80,8 +89,8 @@ class Moved:
         self.devices = []
 
     def close(self) -> None:
-        self.here.close()
-        self.there.close()
+        for socket in self.sockets:
+            socket.close()
         posix.close(self.home)
 
 

@@ -32,7 +32,7 @@ _NS_GET_NSTYPE = 0xB703
 
 
 class Opened:
-    """Descriptors that the plan asked for: what to close, and what goes where."""
+    """Descriptors that the plan asked for: what goes where, and what is closed at the end of ``with``."""
 
     __slots__ = ("fds", "close_after")
 
@@ -40,9 +40,21 @@ class Opened:
         self.fds: list[int] = []
         self.close_after: list[int] = []
 
+    def own(self, fd: int) -> int:
+        """The same descriptor, which is closed with the others; -1 is none."""
+        if fd >= 0:
+            self.close_after.append(fd)
+        return fd
+
     def close(self) -> None:
         close_all(self.close_after)
         self.close_after = []
+
+    def __enter__(self) -> Opened:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
 
 def close_all(fds: list[int]) -> None:
@@ -78,8 +90,7 @@ def open_requests(plan: Plan, console: int = -1, init_pidfd: int = -1) -> Opened
                     fd = _root_of(init_pidfd)
                 else:
                     fd = _tree(request)
-                opened.fds.append(fd)
-                opened.close_after.append(fd)
+                opened.fds.append(opened.own(fd))
     except BaseException:
         opened.close()
         raise

@@ -8,6 +8,10 @@ import select
 
 from pyrunc.state_directory import read_file
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 SIGKILL = 9
 OWN_STDIO = (0, 1, 2)
 POLL_MAX = 0x7FFFFFFF  # milliseconds that poll(2) can wait: 24 days
@@ -104,13 +108,20 @@ def send(pidfd: int, number: int) -> bool:
 
 def wait_end(pidfd: int, milliseconds: float) -> bool:
     """Whether the process has ended, waiting for at most so long; -1: as long as it takes."""
+    return bool(wait_any((pidfd,), milliseconds))
+
+
+def wait_any(pidfds: Sequence[int], milliseconds: float) -> list[int]:
+    """Those whose process has ended, waiting for one of them for at most so long; -1 among them is none."""
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
+    for fd in pidfds:
+        if fd >= 0:
+            poll.register(fd, select.POLLIN)
     while milliseconds > POLL_MAX:
-        if poll.poll(POLL_MAX):
-            return True
+        if ready := poll.poll(POLL_MAX):
+            return [fd for fd, _ in ready]
         milliseconds -= POLL_MAX
-    return bool(poll.poll(milliseconds))
+    return [fd for fd, _ in poll.poll(milliseconds)]
 
 
 _left: list[int] = []

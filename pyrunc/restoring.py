@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import shlex
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyrunc import cgroup as cgroups
 from pyrunc import criu, criu_service, pid_file
 from pyrunc import state_directory as states
-from pyrunc.checkpoint import external_namespace, is_bind, joined
+from pyrunc.checkpoint import external_namespace, joined
 from pyrunc.configuration import compile_plan, config_error, read_config, rootfs_of
-from pyrunc.creation import Creation, Options
+from pyrunc.creation import Creation, Options, cgroup_for
 from pyrunc.descriptors import check_terminal, connect_console
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
-from pyrunc.hooks import run_hooks
+from pyrunc.hooks import create_hooks
 from pyrunc.launch import spawn
 from pyrunc.opening import open_requests
 from pyrunc.plan import Plan, opcodes
 from pyrunc.processes import look, pidfd_open
 from pyrunc.spec import Refused
+from pyrunc.vocabulary.mount_options import is_bind
 from pyrunc.vocabulary.namespaces import CLONE_NEWNS, CLONE_NEWUSER
 
 if TYPE_CHECKING:
@@ -53,17 +56,18 @@ def restore_container(root: str, id: str, bundle: str, options: dict[str, Any]) 
     """
     image, work = criu.directories(options, make=False)
     spec = read_config(bundle)
-    cgroup = cgroups.make(
-        spec.linux.text("cgroupsPath") or None,
-        id,
-        systemd=options["systemd_cgroup"],
-        disabled=options["no_cgroup"],
+    given = Options(
+        pid_file=options["pid_file"],
+        no_pivot=options["no_pivot"],
+        systemd_cgroup=options["systemd_cgroup"],
+        rootless=options["rootless"],
+        no_cgroup=options["no_cgroup"],
     )
+    cgroup = cgroup_for(spec, id, given)
     try:
         plan = compile_plan(root, id, spec, cgroup, options["no_pivot"], True)
     except Refused as refused:
         raise config_error(spec.source, bundle, refused) from None
-    given = Options("", options["pid_file"], options["no_pivot"], True, 0, options["systemd_cgroup"], False)
     check_terminal(spec.process.flag("terminal"), options["console_socket"], not options["detach"])
     foreground = None
     if not options["detach"]:
@@ -95,9 +99,9 @@ class Restoration(Creation):
         try:
             self.cgroup.refuse_occupied()
             self._record()
-            self.cgroup.create(self.spec.linux.child("resources").data)
-            self._make_mount_points()
-            pid = self._criu(options, image, work)
+            with self._cgroup_made():
+                self._make_mount_points()
+                pid = self._criu(options, image, work)
             pidfd = pidfd_open(pid)
             seen = look(pid)
             self.state.record.update(pid=pid, start_time=seen.start_time if seen else 0, status="running")
@@ -109,6 +113,18 @@ class Restoration(Creation):
         except BaseException:
             self._undo()
             raise
+
+    @contextlib.contextmanager
+    def _cgroup_made(self) -> Iterator[None]:
+        """A scope of systemd's lasts as long as a process is in it: until criu is, that one waits there."""
+        self.cgroup.create(self.spec.linux.child("resources").data)
+        self.cgroup.mark(self.state.directory)
+        if not self.cgroup.adopts():
+            yield
+            return
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as waiting:
+            self.cgroup.adopt(waiting.pid)
+            yield
 
     def _make_mount_points(self) -> None:
         """All mounts once, in a namespace that is thrown away: what they stand on is there afterwards."""
@@ -123,7 +139,8 @@ class Restoration(Creation):
             if step.op in _MOUNTING:
                 plan.steps.append(step)
         plan.add(opcodes.GATE)
-        init = spawn(plan, open_requests(plan))
+        with open_requests(plan) as opened:
+            init = spawn(plan, opened)
         try:
             init.until_ready(lambda stage: None, lambda: None)
         finally:
@@ -177,11 +194,12 @@ class Restoration(Creation):
         finally:
             if console >= 0:
                 os.close(console)
-                os.close(self.master)
+                if self.master >= 0:
+                    os.close(self.master)
+                    self.master = -1
 
     def _hooks(self, pid: int) -> None:
-        for kind in ("prestart", "createRuntime"):
-            run_hooks(self.spec, kind, self.state.id, "creating", pid, self.spec.bundle)
+        create_hooks(self.spec, self.state.id, pid, self.spec.bundle)
 
     def _join_cgroup(self) -> None:
         for file in self.cgroup.join_files():
@@ -192,7 +210,7 @@ class Restoration(Creation):
         for name in ("ask", "answer"):
             os.mkfifo(f"{directory}/{name}", 0o600)
         script = Path(directory, "script")
-        script.write_text(_SCRIPT.format(directory=directory))
+        script.write_text(_SCRIPT.format(directory=shlex.quote(directory)))
         script.chmod(0o700)
         return str(script)
 
@@ -247,13 +265,14 @@ class _Outside:
 
     def _configured(self) -> dict[str, str]:
         """Of images that somebody else has made: what the configuration says."""
-        binds = [item.text("destination") for item in self._spec.children("mounts") if is_bind(item.data)]
+        mounts = self._spec.children("mounts")
+        binds = [mount.text("destination") for mount in mounts if is_bind(mount.texts("options"))]
         return {**dict.fromkeys(binds, ""), **dict.fromkeys(self._spec.linux.texts("maskedPaths"), "file")}
 
     def _source(self, mountpoint: str, kind: str) -> str:
         for mount in reversed(self._spec.children("mounts")):
             destination = mount.text("destination").rstrip("/")
-            if is_bind(mount.data) and f"{mountpoint}/".startswith(f"{destination}/"):
+            if is_bind(mount.texts("options")) and f"{mountpoint}/".startswith(f"{destination}/"):
                 source = mount.text("source")
                 absolute = source if source.startswith("/") else f"{self._spec.bundle}/{source}"
                 return absolute + mountpoint[len(destination) :]

@@ -8,16 +8,18 @@ from pyrunc import timeline
 from pyrunc.configuration import config_error, read_config
 from pyrunc.creation import create_container
 from pyrunc.destroy import destroy, poststop
-from pyrunc.errors import Error
+from pyrunc.lifecycle import explain_death
 from pyrunc.spec import Refused
 from pyrunc.starting import after_start, await_readiness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
     from pyrunc.activation import Readiness
     from pyrunc.creation import Created, Options
+    from pyrunc.foreground import Foreground
     from pyrunc.spec import Spec
 
 
@@ -35,8 +37,10 @@ def run_container(
     spec = read_config(bundle)
     if detach:
         created = create_container(root, id, spec, options, direct=True)
-        readiness, _ = _start(created)
-        created.close()
+        try:
+            readiness = _start(created)
+        finally:
+            created.close()
         if readiness:
             readiness.pass_on()
         return 0
@@ -44,31 +48,42 @@ def run_container(
 
     foreground = Foreground(signals)
     ours, theirs = _terminal(spec, options)
-    created = create_container(root, id, spec, options, theirs.fileno() if theirs else -1, direct=True)
-    if theirs:
-        theirs.close()
-    readiness, master = _start(created, ours)
-    if readiness:
-        import _thread
+    master = -1
+    try:
+        created = create_container(root, id, spec, options, theirs.fileno() if theirs else -1, direct=True)
+        if theirs:
+            theirs.close()
+        try:
+            if ours:
+                master = _master(created, ours)
+            readiness = _start(created)
+            if readiness:
+                import _thread
 
-        _thread.start_new_thread(readiness.wait, (None,))
+                _thread.start_new_thread(readiness.follow, ())
+            return _wait(created, foreground, master, keep, timeout)
+        finally:
+            created.close()
+    finally:
+        for socket in (ours, theirs):
+            if socket:
+                socket.close()
+        if master >= 0:
+            posix.close(master)
+
+
+def _wait(created: Created, foreground: Foreground, master: int, keep: bool, timeout: float | None) -> int:
     # Others may look at it, stop it, delete it while we wait.
     created.state.unlock()
     try:
-        try:
-            status = foreground.wait(created.init.pid, created.init.pidfd, master, timeout)
-        except BaseException:
-            created.init.end()
-            raise
-        finally:
-            created.state.record["pid"] = 0  # reaped
-            if not keep:
-                _delete(created)
-        return status
+        return foreground.wait(created.init.pid, created.init.pidfd, master, timeout)
+    except BaseException:
+        created.init.end()
+        raise
     finally:
-        created.close()
-        if master >= 0:
-            posix.close(master)
+        created.state.record["pid"] = 0  # reaped
+        if not keep:
+            _delete(created)
 
 
 def _terminal(spec: Spec, options: Options) -> tuple[_socket.socket | None, _socket.socket | None]:
@@ -85,47 +100,41 @@ def _terminal(spec: Spec, options: Options) -> tuple[_socket.socket | None, _soc
     return stream_pair()
 
 
-def _start(created: Created, console: _socket.socket | None = None) -> tuple[Readiness | None, int]:
-    """START; also the terminal's master, -1 without one. Whatever goes wrong, the container is undone."""
-    state, init = created.state, created.init
-    master = -1
-    try:
-        if console:
-            from pyrunc.foreground import receive_master
+def _master(created: Created, console: _socket.socket) -> int:
+    """The terminal's master, from init."""
+    from pyrunc.foreground import receive_master
 
-            master = receive_master(console)
-            console.close()
+    try:
+        return receive_master(console)
+    except BaseException:
+        created.undo()
+        raise
+
+
+def _start(created: Created) -> Readiness | None:
+    """START. Whatever goes wrong, the container is undone."""
+    state, init = created.state, created.init
+    readiness = None
+    try:
         readiness = await_readiness(state)
-        agent = _agent(created) if init.plan.notifies else None
-        init.start(lambda fd: _hand_over(created, agent, fd))
+        init.start(_agent(created) if init.plan.notifies else posix.close)
         state.record["status"] = "running"
         state.save()
+        after_start(state, created.spec)
     except BaseException as error:
-        if isinstance(error, Error) and error.code == "init-vanished":
-            from pyrunc.explain import examine_death
-            from pyrunc.lifecycle import cgroup_of
-
-            examine_death(error, cgroup_of(state))
-        init.end()
-        init.close()
-        poststop(destroy(state, created.spec), state)
+        if readiness:
+            readiness.close()
+        explain_death(error, state)
+        created.undo()
         raise
-    after_start(state, created.spec)
     timeline.started()
-    return readiness, master
+    return readiness
 
 
-def _agent(created: Created) -> _socket.socket:
-    from pyrunc.listener import connect
+def _agent(created: Created) -> Callable[[int], None]:
+    from pyrunc.listener import receiver
 
-    return connect(created.spec)
-
-
-def _hand_over(created: Created, agent: _socket.socket | None, fd: int) -> None:
-    from pyrunc.listener import hand_over
-
-    assert agent is not None
-    hand_over(agent, created.spec, created.state.id, created.spec.bundle, created.init.pid, fd)
+    return receiver(created.spec, created.state)
 
 
 def _delete(created: Created) -> None:

@@ -8,10 +8,12 @@ import posix
 from pyrunc import protocol, timeline
 from pyrunc import state_directory as states
 from pyrunc.errors import Error, WrongStatus
-from pyrunc.lifecycle import status_of
+from pyrunc.lifecycle import explain_death, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyrunc.activation import Readiness
     from pyrunc.spec import Spec
     from pyrunc.state_directory import State
@@ -38,7 +40,17 @@ def start_container(root: str, id: str) -> None:
         state.record["status"] = "running"
         state.save()
         posix.unlink("start.sock", dir_fd=state.fd)
-        after_start(state)
+        try:
+            after_start(state)
+        except Error:
+            from pyrunc.destroy import undo
+
+            undo(state)
+            raise
+    except BaseException:
+        if readiness:
+            readiness.close()
+        raise
     finally:
         state.close()
     # Without the lock: whoever wants to end a container that is never ready can do so.
@@ -56,8 +68,10 @@ def await_readiness(state: State) -> Readiness | None:
 
 
 def after_start(state: State, spec: Spec | None = None) -> None:
-    """poststart hooks. From 1.3 on one that fails ends the container; before, it is a warning."""
-    from pyrunc.destroy import destroy, poststop, remembered
+    """poststart hooks. From 1.3 on one that fails is to end the container: raises Error. Before, it is a
+    warning.
+    """
+    from pyrunc.destroy import remembered
 
     spec = spec or remembered(state)
     if spec is None or not spec.child("hooks").children("poststart"):
@@ -72,13 +86,9 @@ def after_start(state: State, spec: Spec | None = None) -> None:
         try:
             run_hook(spec, hook, "poststart", state.id, "running", record["pid"], record["bundle"])
         except Error as error:
-            if not spec.at_least(3):
-                warn(fact(error))
-                continue
-            state.lock()
-            if not state.gone():
-                poststop(destroy(state), state)
-            raise
+            if spec.at_least(3):
+                raise
+            warn(fact(error))
 
 
 def _check(state: State) -> None:
@@ -113,7 +123,7 @@ def _connect(state: State) -> _socket.socket:
 
 def _release(state: State, connection: _socket.socket) -> None:
     """START, until the program runs."""
-    agent = _agent(state) if state.record.get("notifies") else None
+    agent = _agent(state) if state.record.get("notifies") else posix.close  # none will come
     if timeline.recorder is not None:
         _trace_steps(state)
     try:
@@ -121,13 +131,9 @@ def _release(state: State, connection: _socket.socket) -> None:
             protocol.say(connection, protocol.START, int(timeline.recorder is not None))
         except (BrokenPipeError, ConnectionResetError):
             pass  # it is gone, which is heard next
-        failed = protocol.await_exec(connection, lambda fd: _hand_over(state, agent, fd))
+        failed = protocol.await_exec(connection, agent)
     except Error as error:
-        if error.code == "init-vanished":
-            from pyrunc.explain import examine_death
-            from pyrunc.lifecycle import cgroup_of
-
-            examine_death(error, cgroup_of(state))
+        explain_death(error, state)
         raise
     if failed:
         raise _failed(state, failed)
@@ -152,32 +158,30 @@ def _trace_steps(state: State) -> None:
     timeline.phase("start")
 
 
-def _agent(state: State) -> tuple[Spec, _socket.socket]:
-    """The configuration, and a connection to the seccomp agent that it names."""
-    from pyrunc.listener import connect
+def _agent(state: State) -> Callable[[int], None]:
+    """Hands the listener to the seccomp agent. One that doesn't take it leaves a program that nobody answers:
+    it is ended.
+    """
+    from pyrunc.destroy import undo
+    from pyrunc.listener import receiver
 
     spec = state.config()
-    return spec, connect(spec)
+    agent = receiver(spec, state)
 
+    def hand_over(fd: int) -> None:
+        try:
+            agent(fd)
+        except Error:
+            undo(state, spec)
+            raise
 
-def _hand_over(state: State, agent: tuple[Spec, _socket.socket] | None, fd: int) -> None:
-    """An agent that doesn't take the listener leaves a program that nobody answers: it is ended."""
-    from pyrunc.destroy import destroy, poststop
-    from pyrunc.listener import hand_over
-
-    assert agent is not None
-    spec, connection = agent
-    try:
-        hand_over(connection, spec, state.id, state.record["bundle"], state.record["pid"], fd)
-    except Error:
-        poststop(destroy(state, spec), state)
-        raise
+    return hand_over
 
 
 def _failed(state: State, message: protocol.Message) -> Error:
     """The step is known by its number: the plan is compiled again from the remembered configuration."""
     from pyrunc.configuration import recompile
-    from pyrunc.destroy import destroy, poststop
+    from pyrunc.destroy import undo
     from pyrunc.explain import step_failed
     from pyrunc.plan import opcodes
 
@@ -185,5 +189,5 @@ def _failed(state: State, message: protocol.Message) -> Error:
     error = step_failed(plan, message, state.record["pid"])
     if plan.steps[message.step].op == opcodes.HOOK:
         # A failing startContainer hook ends the container (runtime.md, step 7).
-        poststop(destroy(state), state)
+        undo(state)
     return error

@@ -26,10 +26,11 @@ def _output(text: str) -> int:
     return 0 if report.write(1, text) else 1
 
 
-def _cgroups(parsed: Parsed) -> dict[str, bool]:
+def _cgroups(parsed: Parsed) -> dict[str, Any]:
     given = parsed.globals
     systemd = given["systemd_cgroup"] or given["cgroup_manager"] == "systemd"
-    return {"systemd_cgroup": systemd, "no_cgroup": given["cgroup_manager"] == "disabled"}
+    disabled = given["cgroup_manager"] == "disabled"
+    return {"systemd_cgroup": systemd, "no_cgroup": disabled, "rootless": given["rootless"]}
 
 
 def _creation(parsed: Parsed) -> dict[str, Any]:
@@ -43,7 +44,6 @@ def _creation(parsed: Parsed) -> dict[str, Any]:
         "new_keyring": not options["no_new_keyring"],
         "preserve_fds": options["preserve_fds"],
         **_cgroups(parsed),
-        "rootless": parsed.globals["rootless"],
     }
 
 

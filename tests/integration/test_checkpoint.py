@@ -199,6 +199,44 @@ def test_a_restore_that_fails_leaves_nothing(runtime: Runtime, fake: Fake) -> No
     assert not cgroups_of(container.id)
 
 
+def test_a_daemon_that_has_closed_its_standard_files(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sh("exec sleep 100 <&- >&- 2>&-").started()
+    wait_for(lambda: not Path(f"/proc/{container.pid}/fd/0").exists(), "it is still open")
+    fake.call(container, "checkpoint").ok()
+    fake.call(container, "restore", "--bundle", str(container.bundle), "--detach").ok()
+    assert container.status == "running"
+
+
+def test_a_checkpoint_without_the_configuration(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sleeper().started()
+    (runtime.root / container.id / "config.json").unlink()
+    assert "is damaged" in fake.call(container, "checkpoint").failed(1).stderr
+
+
+def test_a_restore_with_a_terminal_that_fails(runtime: Runtime, fake: Fake) -> None:
+    """criu ends without an answer: that is told, not that there is no terminal."""
+    container = runtime.sleeper()
+    container.config["process"]["terminal"] = True
+    container.write()
+    (container.bundle / "images").mkdir()
+    receiver = Receiver(runtime.tmp / "1")
+    options = ("--bundle", str(container.bundle), "--console-socket", receiver.path)
+    answer = fake.call(container, "restore", *options).failed(1)
+    assert "criu restore failed: exit status 3" in answer.stderr
+    receiver.server.close()
+    assert not cgroups_of(container.id)
+
+
+def test_a_restore_without_a_cgroup_refuses_limits(runtime: Runtime, fake: Fake) -> None:
+    container = runtime.sleeper()
+    container.config["linux"]["resources"] = {"memory": {"limit": 1 << 25}}
+    container.write()
+    (container.bundle / "images").mkdir()
+    options = ("--image-path", str(container.bundle / "images"), "--bundle", str(container.bundle))
+    line = ("--cgroup-manager", "disabled", "restore", *options, container.id)
+    assert "linux.resources" in runtime(*line, env=fake.environment).failed(1).stderr
+
+
 # With CRIU itself
 
 

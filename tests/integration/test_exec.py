@@ -119,6 +119,12 @@ def test_a_home_that_is_given_stays(container: Container) -> None:
     assert answer.ok().lines == ["/tmp"]
 
 
+def test_a_pid_file_names_no_process_that_never_ran(container: Container) -> None:
+    file = container.bundle / "pid"
+    container.exec("/no/such/program", options=("--pid-file", str(file))).failed()
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link out", "no text"])
 def test_a_passwd_that_is_no_list_of_users_stops_nothing(container: Container, kind: str) -> None:
     passwd = container.rootfs / "etc" / "passwd"

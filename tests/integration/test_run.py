@@ -61,6 +61,18 @@ def test_program_that_does_not_exist(runtime: Runtime) -> None:
     runtime("state", container.id).failed()
 
 
+@pytest.mark.parametrize("fault", ["program", "poststart"])
+def test_a_pid_file_names_no_process_that_never_ran(runtime: Runtime, fault: str) -> None:
+    peers_differ("runc", "crun", why="poststart hooks of 1.3 are unknown to them")
+    container = runtime.container("/no/such/program" if fault == "program" else "/bin/true")
+    container.config["ociVersion"] = "1.3.0"
+    if fault == "poststart":
+        container.config["hooks"] = {"poststart": [{"path": "/bin/false"}]}
+    file = container.bundle / "pid"
+    container.run("--detach", "--pid-file", str(file)).failed()
+    assert not file.exists()
+
+
 @pytest.mark.spec("process.args")
 def test_program_is_looked_up_in_the_path(runtime: Runtime) -> None:
     container = runtime.container("echo", "found")

@@ -18,7 +18,7 @@ class Mutant(NamedTuple):
 _LISTS = '(("readonlyPaths", opcodes.READONLY), ("maskedPaths", opcodes.MASK))'
 _SETIDS = "plan.add(opcodes.SETIDS, uid, gid, path=user.path)"
 _APPLY = "limits_v1.apply(resources, self.paths(), self._made_directories(), fresh=fresh)"
-_ENCODE = "plan.encode(opened.fds, theirs.fileno(), listener, watch, preserve, ignored(), trace)"
+_ENCODE = "plan.encode(opened.fds, theirs, listener, watch, preserve, ignored(), trace)"
 _IGNORES = 'return int(read_file("/proc/self/status").partition(b"\\nSigIgn:\\t")[2][:16], 16)'
 _PROCESS = "integration/test_process.py::test_"
 _SECURITY = "integration/test_security.py::test_"
@@ -157,8 +157,8 @@ MUTANTS = (
     Mutant("a cgroup left", "destroy.py", "return cgroup.remove()", "return None",
            _LIFECYCLE + "delete_removes_everything"),
     Mutant(
-        "a failed create that is not undone", "creation.py",
-        "            destroy(self.state, self.spec)\n", "            pass\n",
+        "a failed create that is not undone", "destroy.py",
+        "spec = destroy(state, spec)\n", "pass\n",
         _LIFECYCLE + "failed_create_leaves_nothing",
     ),
     Mutant(
