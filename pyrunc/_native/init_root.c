@@ -14,6 +14,9 @@ void step_rootfs(struct init *c) {
   if (tree < 0) {
     unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
     tree = (int)must(c, SYS(open_tree, onto, "", flags), PLAN_AT_OPENTREE, path);
+  } else {
+    /* Cloned where the mounts may be shared: with a peer of theirs, they would go when it goes. */
+    set_propagation(c, tree, MS_SLAVE | MS_REC_FLAG, path);
   }
   attach(c, tree, onto, path);
   retire(c, onto);

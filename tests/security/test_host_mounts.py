@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tests.integration.harness import Container, Runtime, user_namespace
+from tests.integration.harness import Container, Runtime, peers_differ, user_namespace
 from tests.security.attack import add_mount, own_directory
 
 # A tree of mounts that is shared; what the command does to the mounts is seen in the end.
@@ -45,6 +45,15 @@ def test_a_bind_takes_no_mount_of_the_host_along(
     if propagation.startswith(("shared", "rshared")):
         container.config["linux"]["rootfsPropagation"] = propagation
     assert watched(container, own) == (0, "")
+
+
+def test_a_container_without_a_mount_namespace_takes_none_along(runtime: Runtime) -> None:
+    """Its rootfs is mounted on the host, with what was mounted below it."""
+    peers_differ("runc", "crun", why="their mounts stay on the host")
+    container = runtime.container("true")
+    container.config["linux"]["namespaces"] = [{"type": "pid"}]
+    del container.config["hostname"]
+    assert watched(container, str(own_directory(container, "tree"))) == (0, "")
 
 
 @pytest.mark.parametrize("propagation", PROPAGATIONS)
