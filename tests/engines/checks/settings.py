@@ -250,6 +250,19 @@ def volume_slave(engine: Engine) -> None:
     engine.sandbox.run("umount", "-R", str(outer))
 
 
+@check("--volume: all of the host, rslave", BOTH)
+def volume_host(engine: Engine) -> None:
+    """As monitoring has it. The host shares its mounts, as systemd's hosts do, and keeps them."""
+
+    def mounts() -> list[str]:
+        lines = ok(engine.sandbox.run("cat", "/proc/self/mountinfo")).splitlines()
+        return [line for line in lines if str(engine.work) not in line and " /run/" not in line]
+
+    before = mounts()
+    assert "proc" in engine.output("-v", "/:/host:ro,rslave", IMAGE, "ls", "/host").split()
+    assert mounts() == before
+
+
 @check("--mount type=bind,readonly", BOTH)
 def mount_bind(engine: Engine) -> None:
     option = "--mount", f"type=bind,source={engine.work},target=/data,readonly"
