@@ -40,7 +40,7 @@ def _checkpoint(state: State, options: dict[str, Any]) -> None:
     action = "pre-dump" if options["pre_dump"] else "dump"
     fds = (options["status_fd"],) if options["status_fd"] else ()
     call = criu_service.run if spec.process.flag("terminal") else criu.run
-    call(action, _arguments(state, options, outside, image), work, fds=fds)
+    call(action, _arguments(state, options, outside, image, spec.mapping("annotations")), work, fds=fds)
     if action == "dump":
         Path(image, criu.NAMES).write_text(json.dumps(outside.names))
         record = {"mounts": outside.mounts, "files": outside.files}
@@ -49,8 +49,11 @@ def _checkpoint(state: State, options: dict[str, Any]) -> None:
         poststop(destroy(state), state)
 
 
-def _arguments(state: State, options: dict[str, Any], outside: _Outside, image: str) -> list[str]:
-    found = [*criu.common_arguments(options), "--tree", str(state.record["pid"]), "--evasive-devices"]
+def _arguments(
+    state: State, options: dict[str, Any], outside: _Outside, image: str, annotations: dict[str, str]
+) -> list[str]:
+    common = criu.common_arguments(options, annotations)
+    found = [*common, "--tree", str(state.record["pid"]), "--evasive-devices"]
     if options["leave_running"]:
         found.append("--leave-running")
     if options["tcp_skip_in_flight"]:

@@ -18,6 +18,8 @@ _ERROR = re.compile(r"^(?:\(\d+\.\d+\) *)?(?:\d+: )?(Error .*)$")
 _HARMLESS = ("Can't setup RLIMIT_NOFILE", "Unable to create tun", "kdat cache")
 # In the images' directory: what restore has to give back.
 NAMES = "descriptors.json"  # of standard input, output and error, as /proc/PID/fd names them
+CONFIGURATION = "/etc/criu/runc.conf"
+ANNOTATION = "org.criu.config"
 MOUNTS = "pyrunc.json"  # mounts and files from outside of the container
 
 
@@ -35,9 +37,9 @@ def program() -> str:
     return found
 
 
-def common_arguments(options: dict[str, Any]) -> list[str]:
+def common_arguments(options: dict[str, Any], annotations: dict[str, str]) -> list[str]:
     """What dump and restore take alike. ``options``: those of the command line."""
-    found = ["--images-dir", options["image_path"]]
+    found = ["--images-dir", options["image_path"], *_configuration(annotations)]
     for key, flag in (
         ("tcp_established", "--tcp-established"),
         ("ext_unix_sk", "--ext-unix-sk"),
@@ -54,6 +56,14 @@ def common_arguments(options: dict[str, Any]) -> list[str]:
     if options["network_lock"]:
         found += ["--network-lock", options["network_lock"]]
     return found
+
+
+def _configuration(annotations: dict[str, str]) -> list[str]:
+    """A file of CRIU's own options: the one that operators have for runc, or the container's; "" is none."""
+    path = annotations.get(ANNOTATION)
+    if path is None:
+        path = CONFIGURATION if os.path.exists(CONFIGURATION) else ""
+    return ["--config", path] if path else []
 
 
 def run(

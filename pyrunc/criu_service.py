@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from pyrunc import criu
 
@@ -38,9 +39,11 @@ def run(
     options = dict(_options(arguments))
     configuration = f"{work}/{action}.conf"
     with open(configuration, "w") as file:
-        file.writelines(
-            f"{name} {_quoted(value)}\n" for name, value in _options(arguments) if name not in _SAID
-        )
+        for name, value in _options(arguments):
+            if name == "config":  # a file can't name another
+                file.write(Path(value).read_text() + "\n")
+            elif name not in _SAID:
+                file.write(f"{name} {_quoted(value)}\n")
     images, log = os.open(options["images-dir"], os.O_DIRECTORY), os.open(work, os.O_DIRECTORY)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     said: dict[int, int | bytes] = {

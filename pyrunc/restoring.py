@@ -152,7 +152,8 @@ class Restoration(Creation):
         new_root, pid_of = f"{directory}/root", f"{directory}/criu.pid"
         os.mkdir(new_root, 0o700)
         outside = _Outside(self.state, self.spec, self.cgroup, image)
-        arguments = [*criu.common_arguments(options), *outside.arguments]
+        annotations = self.spec.mapping("annotations")
+        arguments = [*criu.common_arguments(options, annotations), *outside.arguments]
         arguments += ["--restore-detached", "--restore-sibling", "--root", new_root, "--pidfile", pid_of]
         # In its cgroup already: the restored processes are born where criu is.
         arguments.append(f"--manage-cgroups={options['manage_cgroups_mode'] or 'ignore'}")

@@ -87,6 +87,23 @@ def test_what_criu_is_asked_for(runtime: Runtime, fake: Fake) -> None:
     assert container.status == "running"
 
 
+@pytest.mark.parametrize("way", ["annotation", "default", "none"])
+def test_the_file_of_options_for_criu(runtime: Runtime, fake: Fake, way: str) -> None:
+    """As runc has it: for all containers, or one named by the container; an empty name is none."""
+    container = runtime.sleeper()
+    named = {"annotation": "/own.conf", "none": ""}.get(way)
+    if named is not None:
+        container.config["annotations"] = {"org.criu.config": named}
+    container.started()
+    etc = "mount -t tmpfs etc /etc && mkdir /etc/criu && : > /etc/criu/runc.conf"
+    prefix = ("unshare", "-m", "sh", "-c", f'{etc} && exec "$@"', "sh")
+    images = ("--image-path", str(container.bundle / "images"), "--leave-running")
+    runtime("checkpoint", *images, container.id, prefix=prefix, env=fake.environment).ok()
+    given = fake.arguments("dump")
+    files = [value for flag, value in zip(given, given[1:], strict=False) if flag == "--config"]
+    assert files == {"annotation": ["/own.conf"], "default": ["/etc/criu/runc.conf"], "none": []}[way]
+
+
 def test_masked_paths_and_binds_are_left_out_of_the_images(runtime: Runtime, fake: Fake) -> None:
     container = runtime.sleeper()
     container.config["mounts"].append(
