@@ -174,7 +174,7 @@ COLD = (
     "pyrunc.updating", "pyrunc.events", "pyrunc.cli.limits", "pyrunc.cli.watching",
     "pyrunc.cgroup.stats", "pyrunc.cgroup.stats_v1", "pyrunc.cgroup.stats_v2", "pyrunc.cgroup.oom",
     "pyrunc.cgroup.kept",
-    "pyrunc.gc", "pyrunc.cli.collection",
+    "pyrunc.gc", "pyrunc.cli.collection", "pyrunc.mountinfo",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyrunc import criu, criu_service
+from pyrunc import criu, criu_service, mountinfo
 from pyrunc import state_directory as states
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error, WrongStatus
@@ -102,7 +102,7 @@ class _Outside:
 
     def __init__(self, state: State, spec: Spec) -> None:
         pid = state.record["pid"]
-        table = [line.split(" ") for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+        table = [line.split(" ") for line in mountinfo.lines(f"/proc/{pid}")]
         self.mounts = _external_mounts(table, spec, pid)
         self.names = [_name(pid, fd) for fd in range(3)]
         self.files = _external_files(table, pid)

@@ -14,6 +14,7 @@ import time
 from pyrunc import cgroup as cgroups
 from pyrunc import pid_file
 from pyrunc import state_directory as states
+from pyrunc.cgroup.base import Taken
 from pyrunc.cli.report import warn
 from pyrunc.configuration import compile_plan, config_error, resctrl_of, rootfs_of
 from pyrunc.descriptors import check_preserved, check_terminal, connect_console, send_pidfd
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pyrunc.cgroup.base import Cgroup
     from pyrunc.netdevices import Moved
     from pyrunc.plan import Plan
+    from pyrunc.resctrl import Resctrl
     from pyrunc.spec import Spec
     from pyrunc.state_directory import State
 
@@ -163,7 +165,7 @@ class Creation:
         self.cgroup = cgroup
         self.options = options
         self.init: Init | None = None
-        self.resctrl = resctrl_of(spec, state.id)
+        self.resctrl: Resctrl | None = None
         self.devices: Moved | None = None
         self.pid_file = ""  # what was written; until then a file of that name is none of ours
 
@@ -173,7 +175,7 @@ class Creation:
             self.cgroup.refuse_occupied()
             self._record()
             phase("make the cgroup", "linux.resources")
-            self.cgroup.create(self.spec.linux.child("resources").data)
+            self._make_cgroup()
             if self.plan.cgroup_owner >= 0 and not self.cgroup.adopts():
                 self.cgroup.delegate(self.plan.cgroup_owner)
             self.cgroup.mark(self.state.directory)
@@ -211,6 +213,7 @@ class Creation:
             raise
 
     def _record(self) -> None:
+        self.resctrl = resctrl_of(self.spec, self.state.id)
         record = self.state.record
         record["version"] = states.VERSION
         record["status"] = "creating"
@@ -241,6 +244,14 @@ class Creation:
             from pyrunc import activation
 
             activation.make_directory(self.state)
+
+    def _make_cgroup(self) -> None:
+        try:
+            self.cgroup.create(self.spec.linux.child("resources").data)
+        except Taken as taken:
+            self.state.record["cgroup"] = taken.ours
+            self.state.save()
+            raise
 
     def _spawn(self, console: int, direct: bool) -> Init:
         listener = None
@@ -317,7 +328,7 @@ class Creation:
             self.devices.restore()
             self.devices.close()
         if self.resctrl:
-            self.state.record["resctrl"] = self.resctrl.makes
+            self.state.record["resctrl"] = self.resctrl.made
         if self.init:
             self.init.end()
             self.init.close()

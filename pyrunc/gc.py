@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import posix
 
+from pyrunc import mountinfo
 from pyrunc import state_directory as states
 from pyrunc.cgroup import base, files
 from pyrunc.cgroup.base import MARK
 from pyrunc.destroy import destroy, poststop
-from pyrunc.errors import Error
+from pyrunc.errors import Error, NotFound
 from pyrunc.lifecycle import status_of
 
 TYPE_CHECKING = False
@@ -59,8 +60,10 @@ def collect(root: str, dry_run: bool = False, force: bool = False) -> list[Findi
 def _container(root: str, id: str, dry_run: bool) -> list[Finding]:
     try:
         state = states.load(root, id)
+    except NotFound:
+        return []
     except Error as error:
-        return [] if error.code == "not-found" else [Finding(id, "state", f"{root}/{id}", KEPT, str(error))]
+        return [Finding(id, "state", f"{root}/{id}", KEPT, str(error))]
     try:
         if not _lock(state) or status_of(state) != "stopped":
             return []
@@ -91,8 +94,9 @@ def _left(state: State) -> Iterator[tuple[str, str]]:
         for made, directory in restore(state.record["cgroup"]).made_directories():
             if made and files.exists(directory):
                 yield "cgroup", directory
-    points = _mount_points() if state.record.get("mounts") else set()
-    for path in state.record.get("mounts", []):
+    recorded = state.record.get("mounts", [])
+    points = {mount.point for mount in mountinfo.read()} if recorded else set()
+    for path in recorded:
         if path in points:
             yield "mount", path
     yield "state", state.directory
@@ -134,10 +138,8 @@ def _recorded(root: str, id: str) -> set[str]:
     """The cgroups that the record of the container names."""
     try:
         state = states.load(root, id)
-    except Error as error:
-        if error.code == "not-found":
-            return set()
-        raise
+    except NotFound:
+        return set()
     try:
         if not state.record.get("cgroup"):
             return set()
@@ -169,28 +171,15 @@ def _leads_to(top: str, directory: str) -> bool:
 def _hierarchies() -> list[str]:
     """The mount point of each cgroup file system, v1 and v2, once each."""
     found: dict[tuple[int, int], str] = {}
-    for line in files.get("/proc/self/mountinfo").splitlines():
-        left, _, right = line.partition(" - ")
-        if right.split(" ")[0] not in ("cgroup", "cgroup2"):
+    for mount in mountinfo.read():
+        if mount.type not in ("cgroup", "cgroup2"):
             continue
-        point = _unescaped(left.split(" ")[4])
         try:
-            status = posix.stat(point)
+            status = posix.stat(mount.point)
         except OSError:
             continue
-        found.setdefault((status.st_dev, status.st_ino), point)
+        found.setdefault((status.st_dev, status.st_ino), mount.point)
     return list(found.values())
-
-
-def _mount_points() -> set[str]:
-    lines = files.get("/proc/self/mountinfo").splitlines()
-    return {_unescaped(line.split(" ")[4]) for line in lines}
-
-
-def _unescaped(point: str) -> str:
-    for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        point = point.replace(octal, character)
-    return point
 
 
 def _temporary(directory: str, dry_run: bool) -> Iterator[Finding]:

@@ -137,11 +137,8 @@ def exec_process(root: str, id: str, args: Sequence[str] = (), **options: Any) -
 
 def state(root: str, id: str) -> dict[str, Any]:
     """The state of the container (runtime.md, State), with runc's additions."""
-    found = states.load(root, id)
-    try:
+    with states.load(root, id) as found:
         return describe(found)
-    finally:
-        found.close()
 
 
 def kill(root: str, id: str, signal: int, all_processes: bool = False) -> None:
@@ -162,7 +159,10 @@ def kill(root: str, id: str, signal: int, all_processes: bool = False) -> None:
         if pidfd >= 0:
             reached = send(pidfd, signal) or reached
         if not (reached or all_processes):
-            raise WrongStatus("container not running", code="not-running", subject=id)
+            from pyrunc.explain.statuses import making_hint
+
+            hint = making_hint(id) if status == "creating" else ""
+            raise WrongStatus("container not running", code="not-running", subject=id, hint=hint)
         if signal == SIGKILL and _is_frozen(record.get("freezer", "")):
             cgroup_of(found).thaw()
     except PermissionError as error:
@@ -189,16 +189,16 @@ def delete(root: str, id: str, force: bool = False) -> None:
         if force:
             return
         raise
-    status = status_of(found)
-    if status != "stopped" and not force:
-        found.close()
-        raise WrongStatus(
-            f"cannot delete container {id} that is not stopped: {status}",
-            code="not-stopped",
-            subject=id,
-            hint="kill it before, or delete --force",
-        )
-    spec = destroy(found)
+    with found:
+        status = status_of(found)
+        if status != "stopped" and not force:
+            raise WrongStatus(
+                f"cannot delete container {id} that is not stopped: {status}",
+                code="not-stopped",
+                subject=id,
+                hint="kill it before, or delete --force",
+            )
+        spec = destroy(found)
     poststop(spec, found)
 
 
@@ -237,20 +237,18 @@ def _user_names() -> dict[int, str]:
 
 def pause(root: str, id: str) -> None:
     """Freeze all processes of the container."""
-    found = states.load(root, id, lock=True)
-    if status_of(found) not in ("created", "running"):
-        raise WrongStatus("container not running", code="not-running", subject=id)
-    cgroup_of(found).freeze()
-    found.close()
+    with states.load(root, id, lock=True) as found:
+        if status_of(found) not in ("created", "running"):
+            raise WrongStatus("container not running", code="not-running", subject=id)
+        cgroup_of(found).freeze()
 
 
 def resume(root: str, id: str) -> None:
     """Let a paused container go on."""
-    found = states.load(root, id, lock=True)
-    if not _is_frozen(found.record.get("freezer", "")) or status_of(found) == "stopped":
-        raise WrongStatus("container not paused", code="not-paused", subject=id)
-    cgroup_of(found).thaw()
-    found.close()
+    with states.load(root, id, lock=True) as found:
+        if not _is_frozen(found.record.get("freezer", "")) or status_of(found) == "stopped":
+            raise WrongStatus("container not paused", code="not-paused", subject=id)
+        cgroup_of(found).thaw()
 
 
 def update(
@@ -272,11 +270,8 @@ def stats(root: str, id: str) -> dict[str, Any]:
 
 def processes(root: str, id: str) -> list[int]:
     """The pids, of our pid namespace, of all processes in the container's cgroup."""
-    found = states.load(root, id)
-    try:
-        return cgroup_of(found).processes()
-    finally:
-        found.close()
+    with states.load(root, id) as found:
+        return cgroup_of(found).processes() if found.record.get("cgroup") else []
 
 
 def status_of(found: State) -> str:
@@ -284,7 +279,10 @@ def status_of(found: State) -> str:
     record = found.record
     seen = look(record.get("pid", 0), record.get("start_time", 0))
     if seen is None:
-        return "creating" if record.get("status") == "creating" and _is_locked(found) else "stopped"
+        # Without a record it is about to be made, too, or what a killed create has left.
+        return (
+            "creating" if record.get("status", "creating") == "creating" and _is_locked(found) else "stopped"
+        )
     if record["status"] == "creating" and (seen.name == _INIT_NAME or _is_locked(found)):
         return "creating"  # else `run` was killed after the start
     # To read the freezer is a fifth of the time of `list`; since Linux 6.1, S and R are not frozen by v1.
@@ -349,27 +347,36 @@ def _signal_others(found: State, signal: int, first: int) -> bool:
     if not found.record.get("cgroup"):
         return False
     cgroup = cgroup_of(found)
-    held = [(pid, open_pidfd(pid)) for pid in cgroup.processes() if pid not in (0, first)]
-    members = set(cgroup.processes())
-    reached = False
-    for pid, pidfd in held:
-        if pidfd >= 0:
-            if pid in members:
-                reached = send(pidfd, signal) or reached
-            posix.close(pidfd)
+    held: dict[int, int] = {}
+    reached, refused = False, None
+    try:
+        for pid in cgroup.processes():
+            if pid not in (0, first):
+                held[pid] = open_pidfd(pid)
+        for pid in cgroup.processes():
+            if held.get(pid, -1) >= 0:
+                try:
+                    reached = send(held[pid], signal) or reached
+                except PermissionError as error:
+                    refused = error  # the others get it all the same
+    finally:
+        for pidfd in held.values():
+            if pidfd >= 0:
+                posix.close(pidfd)
+    if refused:
+        raise refused
     return reached
 
 
 def _is_locked(found: State) -> bool:
-    """Whether a runtime is at work on the container."""
+    """Whether another runtime is at work on the container."""
     import fcntl
 
+    if found.locked:
+        return False  # by us: to ask for a shared lock would be to give the exclusive one away
     if found.fd < 0:  # glanced at
-        opened = states.load(found.root, found.id)
-        try:
+        with states.load(found.root, found.id) as opened:
             return _is_locked(opened)
-        finally:
-            opened.close()
     try:
         fcntl.flock(found.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

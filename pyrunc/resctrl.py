@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import posix
 
+from pyrunc import mountinfo
 from pyrunc.errors import Error
 from pyrunc.state_directory import read_file, write_file
 
@@ -21,10 +22,11 @@ class Resctrl:
 
     clos: directory of the class of service. monitoring: directory of the monitoring group, or "".
     schemata: the lines to write. makes: the directories that create has to make.
+    made: those that it has made.
     removes: those that delete removes; a class of service that has a name stays.
     """
 
-    __slots__ = ("clos", "monitoring", "schemata", "makes", "removes")
+    __slots__ = ("clos", "monitoring", "schemata", "makes", "made", "removes")
 
     def __init__(self, rdt: Object, id: str, root: str) -> None:
         """``rdt``: linux.intelRdt; ``root``: mount point of resctrl. Nothing is made. Raises Error."""
@@ -34,6 +36,7 @@ class Resctrl:
         given = [rdt.text("l3CacheSchema"), rdt.text("memBwSchema"), *rdt.texts("schemata")]
         self.schemata = [line for line in given if line]
         self.makes: list[str] = []
+        self.made: list[str] = []
         if not _is_directory(self.clos):
             if name and not self.schemata:
                 raise _error(
@@ -47,6 +50,8 @@ class Resctrl:
         elif self.schemata:
             self._compare(rdt)
         if self.monitoring:
+            if _is_directory(self.monitoring):
+                raise _unmade(self.monitoring, rdt.at("enableMonitoring"), errno.EEXIST)
             self.makes.append(self.monitoring)
         self.removes = [path for path in self.makes if path != self.clos or not name]
 
@@ -72,13 +77,9 @@ class Resctrl:
             try:
                 posix.mkdir(directory, 0o755)
             except OSError as error:
-                raise _error(
-                    f"the resctrl group {directory} can't be made",
-                    f"{path}.enableMonitoring" if directory == self.monitoring else path,
-                    directory,
-                    error.errno or 0,
-                    "the hardware has few of them (ENOSPC): see info/*/num_closids and num_rmids",
-                ) from None
+                where = f"{path}.enableMonitoring" if directory == self.monitoring else path
+                raise _unmade(directory, where, error.errno or 0) from None
+            self.made.append(directory)
             if directory == self.clos:
                 for line in self.schemata:
                     _write(f"{self.clos}/schemata", line + "\n", path)
@@ -91,10 +92,9 @@ class Resctrl:
 
 def mount_point() -> str:
     """Where resctrl is mounted; raises Error when it is not."""
-    for line in read_file("/proc/self/mountinfo").decode("utf-8", "surrogateescape").splitlines():
-        left, _, right = line.partition(" - ")
-        if right.startswith("resctrl "):
-            return left.split(" ")[4].replace("\\040", " ")
+    for mount in mountinfo.read():
+        if mount.type == "resctrl":
+            return mount.point
     raise _error(
         "intelRdt needs the resctrl file system, which is not mounted",
         "linux.intelRdt",
@@ -167,6 +167,13 @@ def _write(path: str, text: str, json_path: str) -> None:
             error.errno or 0,
             "info/last_cmd_status below the mount point of resctrl says why",
         ) from None
+
+
+def _unmade(directory: str, json_path: str, number: int) -> Error:
+    hint = "another container has made it: choose another id, or another closID"
+    if number != errno.EEXIST:
+        hint = "the hardware has few of them (ENOSPC): see info/*/num_closids and num_rmids"
+    return _error(f"the resctrl group {directory} can't be made", json_path, directory, number, hint)
 
 
 def _error(message: str, path: str, subject: str, number: int = 0, hint: str = "") -> Error:

@@ -7,7 +7,8 @@ of the wrong type is the schema's business: here it counts as absent. Every rule
 from __future__ import annotations
 
 from pyrunc.plan.devices import MAJOR_MAX, MINOR_MAX
-from pyrunc.plan.security import is_of_ipc
+from pyrunc.plan.scheduling import CPUS, NODES
+from pyrunc.plan.security import is_of_ipc, sysctl_name
 from pyrunc.spec import U32, decimal
 from pyrunc.vocabulary.hooks import HOOKS
 from pyrunc.vocabulary.mount_options import KNOWN, is_bind, is_parameter
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     Where = tuple[str | int, ...]
     Found = tuple[Where, str, str]
 
-_CPUS = 8192  # the largest mask of processors that sched_setaffinity(2) is given
-_NODES = 1024  # the largest mask of memory nodes that set_mempolicy(2) is given
 # The part of the configuration that is read; all else may hold anything.
 READ = ("root", "hostname", "domainname", "mounts", "process", "hooks", "annotations", "linux")
 
@@ -98,8 +97,8 @@ def _process(entry: dict[str, Any], where: Where) -> Iterator[Found]:
         yield (*where, "args"), "is required", ""
     yield from _environment(entry, where)
     for name, processors in _object(entry, "execCPUAffinity").items():
-        if not _is_number_list(processors, _CPUS):
-            yield (*where, "execCPUAffinity", name), f"must be ascending numbers below {_CPUS}", ""
+        if not _is_number_list(processors, CPUS):
+            yield (*where, "execCPUAffinity", name), f"must be ascending numbers below {CPUS}", ""
     seen: set[str] = set()
     for index, limit in _items(entry, "rlimits"):
         here = (*where, "rlimits", index)
@@ -205,8 +204,8 @@ def _linux(linux: dict[str, Any], spaces: dict[str, str]) -> Iterator[Found]:
         yield ("linux", "memoryPolicy", "nodes"), f"{mode} takes no nodes", ""
     if mode in ("MPOL_BIND", "MPOL_INTERLEAVE") and not policy.get("nodes"):
         yield ("linux", "memoryPolicy", "nodes"), f"{mode} needs at least one node", ""
-    if not _is_number_list(policy.get("nodes"), _NODES):
-        yield ("linux", "memoryPolicy", "nodes"), f"must be ascending numbers below {_NODES}", ""
+    if not _is_number_list(policy.get("nodes"), NODES):
+        yield ("linux", "memoryPolicy", "nodes"), f"must be ascending numbers below {NODES}", ""
     if spaces.get("mount") != "":
         for name in ("maskedPaths", "readonlyPaths"):
             if linux.get(name):
@@ -234,9 +233,7 @@ def _interface_name(name: str) -> bool:
 
 def _sysctl(key: str, spaces: dict[str, str]) -> Iterator[Found]:
     where: Where = ("linux", "sysctl", key)
-    # "/" separates as well, and then "." is part of a name, as in sysctl(8).
-    dot, slash = key.find("."), key.find("/")
-    name = key if slash < 0 or 0 <= dot < slash else key.translate({46: "/", 47: "."})
+    name = sysctl_name(key)
     if any(step in ("", ".", "..", "/", "//") for step in name.split(".")):
         yield where, "is not the name of a kernel parameter", ""
     elif name == "kernel.hostname":

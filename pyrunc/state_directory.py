@@ -35,15 +35,22 @@ _FILES = ("state.json", "config.json", "start.sock")
 
 
 class State:
-    """An open state directory and its record."""
+    """An open state directory and its record. ``locked``: nobody else changes it until it is closed."""
 
-    __slots__ = ("root", "id", "fd", "record")
+    __slots__ = ("root", "id", "fd", "record", "locked")
 
     def __init__(self, root: str, id: str, fd: int, record: dict[str, Any]) -> None:
         self.root = root
         self.id = id
         self.fd = fd
         self.record = record
+        self.locked = False
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @property
     def directory(self) -> str:
@@ -64,7 +71,9 @@ class State:
             if error.errno in _NO_FILE:
                 raise self._damaged() from None
             raise _failed("reading the state", self.directory, error) from None
-        except (Refused, UnicodeDecodeError):
+        except Refused as refused:
+            raise self._damaged(f": {refused.path} {refused.why}" if refused.path else "") from None
+        except UnicodeDecodeError:
             raise self._damaged() from None
 
     def config(self) -> Spec:
@@ -74,9 +83,9 @@ class State:
         except (OSError, Refused):
             raise self._damaged() from None
 
-    def _damaged(self) -> Error:
+    def _damaged(self, why: str = "") -> Error:
         return Error(
-            f"the state of {self.id} is damaged",
+            f"the state of {self.id} is damaged{why}",
             code="state-damaged",
             subject=self.directory,
             hint="delete --force removes it; what the container made has to be looked for",
@@ -88,10 +97,12 @@ class State:
             fcntl.flock(self.fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             return False
+        self.locked = True
         return True
 
     def unlock(self) -> None:
         fcntl.flock(self.fd, fcntl.LOCK_UN)
+        self.locked = False
 
     def gone(self) -> bool:
         """Whether it was deleted, as while we waited for the lock."""
@@ -293,6 +304,8 @@ def _shaped(record: Any) -> dict[str, Any]:
     for key, kind in _TYPES.items():
         if type(record.get(key)) is not kind:
             raise Refused(key, "missing, or of another type")
+    if record["version"] != VERSION:
+        raise Refused("version", f"{record['version']} instead of {VERSION}: of another pyrunc")
     if not 0 <= record["pid"] <= _PID_MAX or record["start_time"] < 0:
         raise Refused("pid", "not a pid")
     return record
@@ -334,7 +347,9 @@ def ids(root: str) -> list[str]:
 
 
 def read_file(path: str, dir_fd: int | None = None, limit: int = 1 << 30, flags: int = 0) -> bytes:
-    """The whole content of a small file, or a little more than ``limit`` bytes of it; raises OSError."""
+    """The content of a regular file, or of one that the kernel gives in one piece (not mountinfo, nor locks);
+    a little more than ``limit`` bytes of it at most. Raises OSError.
+    """
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | flags, dir_fd=dir_fd)
     try:
         return read_open(fd, limit)
@@ -343,13 +358,22 @@ def read_file(path: str, dir_fd: int | None = None, limit: int = 1 << 30, flags:
 
 
 def read_open(fd: int, limit: int = 1 << 30) -> bytes:
-    """The rest of an open file, or a little more than ``limit`` bytes of it; raises OSError."""
+    """As ``read_file``, the rest of an open file: the first short read is the last."""
     piece = posix.read(fd, 65536)
     pieces = [piece]
     while len(piece) == 65536 and len(pieces) * 65536 <= limit:
         piece = posix.read(fd, 65536)
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def read_to_end(path: str) -> bytes:
+    """The content of any file, also of one that comes record by record; raises OSError."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: posix.read(fd, 65536), b""))
+    finally:
+        posix.close(fd)
 
 
 def write_file(path: str, text: str) -> None:

@@ -32,8 +32,6 @@ _NAMES: dict[int, tuple[str, ...]] = {
     ),
     opcodes.REMOUNT: ("parameters", "attributes", "recursive", "propagation", "destination"),
     opcodes.BIND: ("source", "attributes", "recursive", "propagation", "destination", "", "source"),
-    opcodes.CGROUP_BIND: ("source", "name"),
-    opcodes.CGROUP_SEAL: ("attributes", "propagation"),
     opcodes.MKNOD: ("file", "mode", "device", "uid", "gid"),
     opcodes.BIND_DEVICE: ("source", "file", "", "device"),
     opcodes.SYMLINK: ("target", "file", ""),

@@ -19,7 +19,8 @@ _RESCTRL = "/sys/fs/resctrl"
 def update_container(
     root: str, id: str, resources: dict[str, Any], l3_cache_schema: str = "", mem_bw_schema: str = ""
 ) -> None:
-    """Write the limits that are given; what is absent or zero stays as it is, and so do the devices.
+    """Write the limits that are given; what is absent or zero stays as it is. Devices stay, too: engines
+    send them along, and while the rules of v1 are written again, the container is without any.
 
     All of them or none: a failure puts back what it finds changed. The record keeps what counts from now on.
     """
@@ -29,11 +30,14 @@ def update_container(
             raise WrongStatus("container not running", code="not-running", subject=id)
         before = _limits(state)
         cgroup = cgroup_of(state)
+        changes = {key: value for key, value in resources.items() if key != "devices"}
+        if cgroup.version == "v2":
+            changes = with_swap(changes, before)
+        if cgroup.version == "v2" or cgroup.adopts():  # a scope of systemd
+            changes = with_period(changes, before)
         kept = Kept(cgroup.paths().values())
         try:
-            cgroup.update(
-                with_period(with_swap(resources, before), before) if cgroup.version == "v2" else resources
-            )
+            cgroup.update(changes)
             if l3_cache_schema or mem_bw_schema:
                 _set_schemata(state, (l3_cache_schema, mem_bw_schema))
         except Error:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.cgroup.base import Resources
+    from pyrunc.mountinfo import Mount
 
 __all__ = ["Cgroup", "Hierarchies", "locate", "make", "restore", "resolve"]
 
@@ -44,7 +45,9 @@ def locate() -> Hierarchies:
         else:
             unknown.append(controllers)
     if unknown:
-        table = parse_mountinfo(files.get("/proc/self/mountinfo"))
+        from pyrunc import mountinfo
+
+        table = mounted(mountinfo.read())
         for controllers in unknown:
             # A hierarchy that is mounted nowhere can't be used: it counts as missing.
             point = table.get(frozenset(controllers))
@@ -67,20 +70,16 @@ def parse_own(text: str) -> list[tuple[str, ...]]:
     return found
 
 
-def parse_mountinfo(text: str) -> dict[frozenset[str], str]:
+def mounted(mounts: list[Mount]) -> dict[frozenset[str], str]:
     """Mount point of each v1 hierarchy, by its set of controllers; the first mount counts."""
     found: dict[frozenset[str], str] = {}
-    for line in text.splitlines():
-        left, _, right = line.partition(" - ")
-        kind = right.split(" ")
-        if kind[0] != "cgroup" or len(kind) < 3:
-            continue
-        options = [o for o in kind[2].split(",") if o not in ("rw", "ro", "xattr", "none")]
-        point = left.split(" ")[4].replace("\\040", " ")
-        found.setdefault(frozenset(options), point)
+    for mount in mounts:
+        if mount.type == "cgroup":
+            found.setdefault(frozenset(mount.super_options) - _NO_CONTROLLERS, mount.point)
     return found
 
 
+_NO_CONTROLLERS = frozenset(("rw", "ro", "xattr", "none"))  # other options of a hierarchy
 _PATH_MAX = 2048  # PATH_MAX less the mount point and the longest file's name, with room for cgroups below
 
 

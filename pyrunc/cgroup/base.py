@@ -11,6 +11,7 @@ from pyrunc.errors import Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyrunc.cgroup.oom import OomWatch
@@ -51,7 +52,7 @@ class Cgroup:
         raise NotImplementedError
 
     def create(self, resources: Resources) -> None:
-        """Make the directories and set the limits (linux.resources, validated)."""
+        """Make the directories and set the limits (linux.resources, validated). Raises Error; Taken."""
         raise NotImplementedError
 
     def refuse_occupied(self) -> None:
@@ -61,7 +62,7 @@ class Cgroup:
             raise occupied(self.path, count)
 
     def update(self, resources: Resources) -> None:
-        """Change limits; what is absent or zero stays, devices stay."""
+        """Change limits; what is absent or zero stays. Devices are not among ``resources``: they stay."""
         raise NotImplementedError
 
     def join_files(self, below: dict[str, str] | None = None, init: int = 0) -> list[str]:
@@ -151,6 +152,31 @@ class Cgroup:
         raise NotImplementedError
 
 
+def no_record(version: str) -> Record:
+    """The record of a container without a cgroup of its own."""
+    return {"driver": "none", "version": version}
+
+
+class Taken(Error):
+    """Another container made the cgroup after we had looked: it is not ours to empty or to remove.
+
+    ``ours``: the record of what ``create`` had made before, which is in no use yet.
+    """
+
+    def __init__(self, directory: str, ours: Record) -> None:
+        super().__init__(
+            f"cgroup {directory} was made by somebody else just now",
+            code="cgroup",
+            step="cgroup",
+            path="linux.cgroupsPath",
+            syscall="mkdir",
+            errno=errno.EEXIST,
+            subject=directory,
+            hint="each container needs a cgroupsPath of its own",
+        )
+        self.ours = ours
+
+
 def refuse_processes(directory: str) -> None:
     """A container starts in an empty cgroup, or its limits would hit strangers."""
     count = len(files.pids(directory))
@@ -181,12 +207,12 @@ def kill_each(found: list[int]) -> None:
                 ) from None
 
 
-def wait_empty(directory: str, again: object = None, limit: float = 10.0) -> None:
+def wait_empty(directory: str, again: Callable[[], None] | None = None, limit: float = 10.0) -> None:
     """Wait until no process is in the cgroup and below; ``again()`` before each look."""
     pause = 0.0005
     end = time.monotonic() + limit
     while True:
-        if callable(again):
+        if again:
             again()
         left = files.tree_pids(directory)
         if not left:

@@ -7,7 +7,7 @@ import posix
 import time
 
 from pyrunc.errors import Error
-from pyrunc.state_directory import write_file
+from pyrunc.state_directory import read_file, write_file
 
 ROOT = "/sys/fs/cgroup"
 # What systemd delegates, to scopes and to users. Of the kernel's other controllers it knows nothing.
@@ -178,9 +178,9 @@ def pids(directory: str, file: str = "cgroup.procs") -> list[int]:
     except OSError as e:
         if e.errno in _GONE:
             return []
-        # A threaded v2 cgroup lists threads only. A signal to a thread's number reaches its process.
+        # A threaded v2 cgroup lists threads only.
         if e.errno == errno.EOPNOTSUPP and file == "cgroup.procs":
-            return pids(directory, "cgroup.threads")
+            return _processes_of(pids(directory, "cgroup.threads"))
         raise failure(
             f"cannot list the processes of cgroup {directory}",
             f"{directory}/{file}",
@@ -189,9 +189,22 @@ def pids(directory: str, file: str = "cgroup.procs") -> list[int]:
         ) from None
 
 
+def _processes_of(threads: list[int]) -> list[int]:
+    """The processes that the threads belong to, each once: proc_pid_status(5), Tgid."""
+    found: dict[int, None] = {}
+    for thread in threads:
+        try:
+            status = read_file(f"/proc/{thread}/status") if thread else b""
+        except OSError:
+            continue
+        # 0 is a thread of an outer pid namespace.
+        found[int(status.partition(b"\nTgid:\t")[2].partition(b"\n")[0] or 0)] = None
+    return list(found)
+
+
 def tree_pids(directory: str) -> list[int]:
-    """Processes in a cgroup and in all cgroups below it."""
-    return [pid for each in tree(directory) for pid in pids(each)]
+    """Processes in a cgroup and in all cgroups below it, each once: its threads may be in several."""
+    return list(dict.fromkeys(pid for each in tree(directory) for pid in pids(each)))
 
 
 def tree(directory: str) -> list[str]:

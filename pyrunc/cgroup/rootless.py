@@ -31,7 +31,7 @@ class AbsentCgroup(base.Cgroup):
         self.version = version
 
     def record(self) -> Record:
-        return {"driver": "none", "version": self.version}
+        return base.no_record(self.version)
 
     def create(self, resources: Resources) -> None:
         """Device rules, the only ones that can be here, need a cgroup: who has none has no devices either."""

@@ -84,7 +84,7 @@ class LegacyScope(LegacyCgroup):
             files.put(file, str(pid), "linux.cgroupsPath")
 
     def update(self, resources: Resources) -> None:
-        self.unit.set(unit_properties.of_resources_v1(resources))
+        self.unit.set(unit_properties.of_resources_v1(resources, update=True))
         super().update(resources)
 
     def remove(self) -> None:

@@ -97,7 +97,7 @@ class UnifiedScope(UnifiedCgroup):
         from pyrunc.cgroup.limits_v2 import refuse_impossible
 
         refuse_impossible(resources)
-        self.unit.set(unit_properties.of_resources(resources, self.unit.user))
+        self.unit.set(unit_properties.of_resources(resources, self.unit.user, update=True))
         self._apply_devices_only_as_root(resources, update=True)
 
     def remove(self) -> None:

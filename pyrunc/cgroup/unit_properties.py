@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pyrunc.cgroup import devices, files
 from pyrunc.cgroup.limits_v2 import cpu_weight
-from pyrunc.spec import number_mask
+from pyrunc.spec import decimal, number_mask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def of_unit(id: str, unit: Unit, pid: int) -> list[Property]:
     ]
 
 
-def of_resources(resources: Resources, user: bool) -> list[Property]:
-    """The limits; ``user``: a user's manager can't restrict devices."""
+def of_resources(resources: Resources, user: bool, update: bool = False) -> list[Property]:
+    """The limits; ``user``: a user's manager can't restrict devices. ``update``: a zero is none."""
     found: list[Property] = []
     _memory(found, resources.get("memory") or {})
     _cpu(found, resources.get("cpu") or {})
-    _pids(found, resources.get("pids") or {})
+    _pids(found, resources.get("pids") or {}, update)
     _block_io(found, resources.get("blockIO") or {})
     _unified(found, resources.get("unified") or {})
     if resources.get("devices") and not user:
@@ -56,7 +56,7 @@ def of_resources(resources: Resources, user: bool) -> list[Property]:
     return found
 
 
-def of_resources_v1(resources: Resources) -> list[Property]:
+def of_resources_v1(resources: Resources, update: bool = False) -> list[Property]:
     """The limits for which systemd writes files of v1; those that it converts from v2's would be rounded."""
     found: list[Property] = []
     cpu, memory = resources.get("cpu") or {}, resources.get("memory") or {}
@@ -66,7 +66,7 @@ def of_resources_v1(resources: Resources) -> list[Property]:
     if cpu.get("shares"):
         found.append(("CPUShares", ("t", cpu["shares"])))
     _quota(found, cpu.get("quota") or 0, cpu.get("period") or 0)
-    _pids(found, resources.get("pids") or {})
+    _pids(found, resources.get("pids") or {}, update)
     if weight:
         found.append(("BlockIOWeight", ("t", weight)))
     if resources.get("devices"):
@@ -74,9 +74,9 @@ def of_resources_v1(resources: Resources) -> list[Property]:
     return found
 
 
-def _pids(found: list[Property], pids: Resources) -> None:
+def _pids(found: list[Property], pids: Resources, update: bool) -> None:
     limit = pids.get("limit")
-    if limit is not None:
+    if limit is not None and (limit or not update):
         # systemd takes TasksMax=0 for an error; the file gets the 0.
         found.append(("TasksMax", ("t", INFINITY if limit < 0 else max(limit, 1))))
 
@@ -175,9 +175,8 @@ def _amount(word: str) -> int:
     digits, power = word, 0
     if word[-1:].upper() in _POWERS:
         digits, power = word[:-1], _POWERS.index(word[-1:].upper()) + 1
-    if not digits.isascii() or not digits.isdigit():
-        return -1
-    return min(int(digits) << 10 * power, INFINITY)
+    number = decimal(digits)
+    return -1 if number is None else min(number << 10 * power, INFINITY)
 
 
 def _unified(found: list[Property], unified: dict[str, str]) -> None:
@@ -189,8 +188,9 @@ def _unified(found: list[Property], unified: dict[str, str]) -> None:
             found.append((_UNIFIED_BYTES[key], ("t", amount)))
         elif key == "cpu.max":
             quota, _, period = word.partition(" ")
-            if (quota == "max" or quota.isdigit()) and (not period or period.isdigit()):
-                _quota(found, -1 if quota == "max" else int(quota), int(period or 0))
+            runs, within = -1 if quota == "max" else decimal(quota), decimal(period or "0")
+            if runs is not None and within is not None:
+                _quota(found, runs, within)
         elif key == "cpu.idle" and word == "1":
             found.append(("CPUWeight", ("t", 0)))
         elif key in ("cpuset.cpus", "cpuset.mems") and word:

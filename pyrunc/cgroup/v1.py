@@ -60,15 +60,20 @@ class LegacyCgroup(base.Cgroup):
 
         limits_v1.refuse_impossible(resources, self.paths())
         fresh = True
-        for place in self.places:
-            fresh = self._make(place) and fresh
+        for index, place in enumerate(self.places):
+            made = self._make(place)
+            if place.made and not made:
+                ours = [place for place in self.places[:index] if place.made]
+                record = LegacyCgroup(self.path, ours).record() if ours else base.no_record(self.version)
+                raise base.Taken(place.mountpoint + self.path, record)
+            fresh = made and fresh
         limits_v1.apply(resources, self.paths(), self._made_directories(), fresh=fresh)
 
     def _make(self, place: Place) -> bool:
         """Make the directory; False when it was there."""
         leaf = place.mountpoint + self.path
         made = self.make_directory(place)
-        if not made:
+        if not (made or place.made):
             if "pids" in place.controllers or "devices" in place.controllers:
                 base.refuse_processes(leaf)
             if "freezer" in place.controllers and self.frozen():
@@ -98,8 +103,7 @@ class LegacyCgroup(base.Cgroup):
         from pyrunc.cgroup import limits_v1
 
         limits_v1.refuse_impossible(resources, self.paths())
-        changed = {key: value for key, value in resources.items() if key != "devices"}
-        limits_v1.apply(changed, self.paths(), self._made_directories(), update=True)
+        limits_v1.apply(resources, self.paths(), self._made_directories(), update=True)
 
     def join_files(self, below: dict[str, str] | None = None, init: int = 0) -> list[str]:
         # "tasks" moves one thread and takes no global lock, unlike cgroup.procs.

@@ -55,6 +55,8 @@ class UnifiedCgroup(base.Cgroup):
     def create(self, resources: Resources) -> None:
         limits_v2.refuse_impossible(resources)
         if not self._make():
+            if self.made:
+                raise base.Taken(self.directory, base.no_record(self.version))
             base.refuse_processes(self.directory)
             if self.frozen():
                 raise base.unexpectedly_frozen(self.directory)

@@ -8,7 +8,7 @@ import posix
 from pyrunc.errors import Error
 from pyrunc.explain.causes import Refusal, cause
 from pyrunc.explain.host import Host
-from pyrunc.state_directory import read_file
+from pyrunc.state_directory import read_to_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _lock_holder(fd: int) -> str:
     """The pid that /proc/locks (proc_locks(5)) names for a file; "" when there is none to be seen."""
     status = posix.fstat(fd)
     file = f"{posix.major(status.st_dev):02x}:{posix.minor(status.st_dev):02x}:{status.st_ino}"
-    for line in read_file("/proc/locks").decode().splitlines():
+    for line in read_to_end("/proc/locks").decode().splitlines():
         fields = line.split()
         if "FLOCK" in fields and fields[-3] == file:
             return fields[-4]

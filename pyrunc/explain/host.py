@@ -4,23 +4,11 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc.state_directory import read_file
+from pyrunc import mountinfo
+from pyrunc.mountinfo import Mount
+from pyrunc.state_directory import read_to_end
 
 _ADMIN = 21  # CAP_SYS_ADMIN
-
-
-class Mount:
-    """One line of mountinfo: proc_pid_mountinfo(5)."""
-
-    __slots__ = ("point", "options", "type")
-
-    def __init__(self, line: str) -> None:
-        fields = line.split(" ")
-        after = fields.index("-", 6)
-        self.point = _unescaped(fields[4])
-        # Of the mount and of the file system: either can be read-only.
-        self.options = set(fields[5].split(",")) | ({"ro"} & set(fields[after + 3].split(",")))
-        self.type = fields[after + 1]
 
 
 class Host:
@@ -37,7 +25,7 @@ class Host:
     def text(self, path: str) -> str:
         """A file's text; "" if it can't be read."""
         try:
-            return read_file(self.root + path).decode("utf-8", "replace").strip()
+            return read_to_end(self.root + path).decode("utf-8", "replace").strip()
         except OSError:
             return ""
 
@@ -112,8 +100,11 @@ class Host:
         return self.text(f"{self.process}/uid_map").split() != ["0", "0", "4294967295"]
 
     def mounts(self) -> list[Mount]:
-        """The mounts that the process sees, in order."""
-        return [Mount(line) for line in self.text(f"{self.process}/mountinfo").splitlines()]
+        """The mounts that the process sees; [] if they can't be read."""
+        try:
+            return mountinfo.read(self.root + self.process)
+        except OSError:
+            return []
 
     def mount_of(self, path: str) -> Mount | None:
         """The mount that a path (absolute, without links) is on."""
@@ -129,10 +120,3 @@ class Host:
     def hidden_below(self, path: str) -> list[str]:
         """What is mounted below a path: for /proc, what an outer container hides of it."""
         return [mount.point for mount in self.mounts() if mount.point.startswith(path.rstrip("/") + "/")]
-
-
-def _unescaped(text: str) -> str:
-    """Without the octal escapes of mountinfo."""
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, character)
-    return text

@@ -14,10 +14,15 @@ def start_hint(state: State, status: str) -> str:
     if status == "paused":
         return f"pyrunc resume {state.id} lets it go on"
     if status == "creating":
-        return f"another pyrunc is making {state.id}: wait for it, or delete --force"
+        return making_hint(state.id)
     if state.record.get("status") == "created":
         return _died_before_start(state)
     return f"{state.id} has ended: delete it, and create it again"
+
+
+def making_hint(id: str) -> str:
+    """For a container that another pyrunc is making."""
+    return f"another pyrunc is making {id}: wait for it, or delete --force"
 
 
 def exec_hint(id: str, status: str) -> str:
@@ -25,7 +30,7 @@ def exec_hint(id: str, status: str) -> str:
     if status == "paused":
         return f"pyrunc resume {id} lets it go on; exec --ignore-paused waits for that"
     if status == "creating":
-        return f"{id} is still being made: wait for create to return"
+        return making_hint(id)
     return f"{id} has ended: start it again, by delete, create and start"
 
 

@@ -70,7 +70,7 @@ def _device(plan: Plan, item: Object, path: str, bind: bool) -> None:
             item.required_number("major", 0, MAJOR_MAX), item.required_number("minor", 0, MINOR_MAX)
         )
     # Engines send the whole st_mode (podman --privileged) or Go's os.FileMode with its high bits.
-    mode = item.number("fileMode", 0o666, 0, 0xFFFFFFFF) & 0o777 or 0o666
+    mode = item.number("fileMode", 0o666, 0, 0xFFFFFFFF) & 0o777
     uid, gid = item.number("uid", 0, 0, ID_MAX), item.number("gid", 0, 0, ID_MAX)
     _node(plan, bind, path, kind | mode, rdev, uid, gid, item.path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.plan import FD_TREE_RECURSIVE, opcodes
+from pyrunc.plan import FD_TREE_RECURSIVE, NO_FD, opcodes
 from pyrunc.plan.process import keeps_groups
 from pyrunc.vocabulary.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE
 from pyrunc.vocabulary.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUSER
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pyrunc.plan.namespaces import Namespaces
     from pyrunc.spec import Spec
 
-_NO_FD = -1  # PLAN_NO_FD
 _ROOT_PROPAGATION = {
     "": 0,
     "private": MS_PRIVATE,
@@ -39,7 +38,7 @@ def old_tree(plan: Plan, spec: Spec, host: Host, namespaces: Namespaces) -> None
         # What is mounted on the host later may come in (slave), never the other way round.
         old = MS_PRIVATE if propagation == MS_PRIVATE else MS_SLAVE
         plan.add(opcodes.PROPAGATE, old | MS_REC, path="linux.rootfsPropagation")
-        tree = _NO_FD  # init copies it, so that the path is resolved once
+        tree = NO_FD  # init copies it, so that the path is resolved once
     else:
         if not namespaces.has(CLONE_NEWNS):  # else the mount is not where the runtime is
             plan.host_mounts.append(host.rootfs)

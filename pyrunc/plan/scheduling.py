@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pyrunc.plan import Plan
     from pyrunc.spec import Object, Spec
 
-_NODES = 1024
-_CPUS = 8192  # the most that Linux can be built for on x86
+NODES = 1024  # the largest mask of memory nodes that set_mempolicy(2) is given
+CPUS = 8192  # of processors, for sched_setaffinity(2): the most that Linux can be built for on x86
 
 
 def scheduling(plan: Plan, process: Object, spec: Spec) -> None:
@@ -63,13 +63,13 @@ def _memory_policy(plan: Plan, policy: Object) -> None:
     mode = MEMORY_MODES.get(policy.text("mode"))
     if mode is None:
         raise policy.refuse("mode", "unknown")
-    mask = _mask(policy, "nodes", _NODES)
-    packed = mask.to_bytes(_NODES // 8, "little") if mask else b""
+    mask = _mask(policy, "nodes", NODES)
+    packed = mask.to_bytes(NODES // 8, "little") if mask else b""
     plan.add(
         opcodes.MEMORY_POLICY,
         mode | _flags(policy, MEMORY_FLAGS),
         packed,
-        _NODES if mask else 0,
+        NODES if mask else 0,
         path=policy.path,
     )
 
@@ -77,9 +77,9 @@ def _memory_policy(plan: Plan, policy: Object) -> None:
 def affinity(plan: Plan, process: Object, key: str) -> None:
     """process.execCPUAffinity: ``initial`` before a process joins the cgroup, ``final`` after."""
     wanted = process.child("execCPUAffinity")
-    mask = _mask(wanted, key, _CPUS)
+    mask = _mask(wanted, key, CPUS)
     if mask:
-        plan.add(opcodes.AFFINITY, mask.to_bytes(_CPUS // 8, "little"), path=wanted.at(key))
+        plan.add(opcodes.AFFINITY, mask.to_bytes(CPUS // 8, "little"), path=wanted.at(key))
 
 
 def _mask(owner: Object, key: str, limit: int) -> int:

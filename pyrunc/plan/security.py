@@ -29,17 +29,27 @@ _IPC = (
 )
 
 
+_SWAPPED = {ord("."): "/", ord("/"): "."}
+
+
 def is_of_ipc(name: str) -> bool:
     """Whether a sysctl belongs to an ipc namespace: ipc_namespaces(7)."""
     return name in _IPC or name.startswith("fs.mqueue.")
 
 
+def sysctl_name(key: str) -> str:
+    """The dotted name: the first separator tells the spelling, and the other one is a dot in a part of a name
+    (sysctl.d(5)): net/ipv4/conf/eth0.1/forwarding is net.ipv4.conf.eth0/1.forwarding.
+    """
+    dot, slash = key.find("."), key.find("/")
+    return key if slash < 0 or 0 <= dot < slash else key.translate(_SWAPPED)
+
+
 def sysctl(plan: Plan, spec: Spec, namespaces: Namespaces) -> None:
     """Only parameters of a namespace that the container has: all others are the host's."""
     for key, value in spec.linux.mapping("sysctl").items():
-        # In the dotted spelling a slash stands for a dot inside a name: net.ipv4.conf.eth0/1.x
-        path = key.translate({46: "/", 47: "."}) if "." in key else key
-        name = path.replace("/", ".")
+        name = sysctl_name(key)
+        path = name.translate(_SWAPPED)
         if is_of_ipc(name):
             needed = CLONE_NEWIPC
         elif name.startswith("net."):

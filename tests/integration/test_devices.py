@@ -43,6 +43,13 @@ def test_a_file_mode_with_the_type_in_it(runtime: Runtime) -> None:
     assert container.run().ok().stdout == "character special file,640\n"
 
 
+def test_a_file_mode_of_zero_is_none_for_anybody(runtime: Runtime) -> None:
+    container = runtime.sh("stat -c '%a' /dev/own")
+    device = {"path": "/dev/own", "type": "c", "major": 10, "minor": 229, "fileMode": 0}
+    container.config["linux"]["devices"] = [device]
+    assert container.run().ok().stdout == "0\n"
+
+
 def test_a_device_below_a_new_directory(runtime: Runtime) -> None:
     container = runtime.sh("test -c /dev/net/tun && echo there")
     container.config["linux"]["devices"] = [

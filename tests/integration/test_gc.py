@@ -133,6 +133,19 @@ def test_cgroups_that_were_there_before_are_left_alone(runtime: Runtime) -> None
     assert cgroups_of(container.id) == [before]
 
 
+def test_whatever_is_mounted_on_the_host(runtime: Runtime) -> None:
+    """Many mounts, and names of any bytes; they are in a mount namespace that ends with gc."""
+    container = own_cgroup(runtime.sh("exit 0")).finished()
+    script = (
+        'cd "$0" && for n in $(seq 80) "$(printf "\\377")"; do mkdir "$n" && mount -t tmpfs none "$n"; done; '
+        'exec "$@"'
+    )
+    place = runtime.tmp / "mounts"
+    place.mkdir()
+    prefix = ("unshare", "--mount", "sh", "-c", script, str(place))
+    assert f"removed cgroup of {container.id}" in runtime("gc", prefix=prefix).ok().stdout
+
+
 def test_a_container_that_somebody_works_on_is_left_alone(runtime: Runtime) -> None:
     import fcntl
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import pyrunc
+from pyrunc.creation import Creation
 from tests.integration.harness import PROGRAM, Container, Runtime, cgroups_of, own, wait_for
 
 pytestmark = pytest.mark.skipif(Path(PROGRAM).name != "pyrunc", reason="the library is pyrunc's own")
@@ -263,3 +264,25 @@ def test_an_exit_status_that_is_lost(runtime: Runtime, verb: str) -> None:
         signal.signal(signal.SIGCHLD, before)
     assert caught.value.code == "exit-status"
     assert (runtime.root / id).exists() == (verb == "exec")
+
+
+def test_who_comes_second_to_a_cgroup_leaves_the_first_alone(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find the cgroup missing. One makes it and lives in it; the other one must not undo that."""
+    first, second = runtime.sleeper(), runtime.sleeper()
+    for container in (first, second):
+        container.config["linux"]["cgroupsPath"] = f"/{first.id}"
+    second.write()
+    record = Creation._record
+
+    def record_then_lose(creation: Creation) -> None:
+        record(creation)
+        first.started()
+
+    monkeypatch.setattr(Creation, "_record", record_then_lose)
+    with pytest.raises(pyrunc.Error, match="by somebody else") as caught:
+        pyrunc.create(str(runtime.root), second.id, str(second.bundle))
+    assert caught.value.path == "linux.cgroupsPath"
+    assert first.status == "running" and cgroups_of(first.id) != []
+    assert [each["id"] for each in pyrunc.containers(str(runtime.root))] == [first.id]

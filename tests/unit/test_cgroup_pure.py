@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import posix
 import struct
+import threading
 from pathlib import Path
 
 import pytest
 
 from pyrunc import cgroup
-from pyrunc.cgroup import devices, files, limits_v1, limits_v2
+from pyrunc.cgroup import base, devices, files, limits_v1, limits_v2
+from pyrunc.cgroup.v1 import LegacyCgroup
+from pyrunc.cgroup.v2 import UnifiedCgroup
 from pyrunc.errors import Error
+from pyrunc.mountinfo import Mount
 
 
 @pytest.mark.parametrize(
@@ -42,11 +48,11 @@ def test_with_systemd_the_path_is_the_scopes(version: str) -> None:
     assert cgroup.restore(made.record()).path == made.path
 
 
-def test_parse_own_and_mountinfo() -> None:
+def test_hierarchies_by_their_controllers() -> None:
     own = "9:name=systemd:/x\n2:cpu,cpuacct:/\n0::/\n"
     assert cgroup.parse_own(own) == [("name=systemd",), ("cpu", "cpuacct")]
-    line = "32 31 0:29 / /cg/one rw,relatime - cgroup cgroup rw,cpuacct,cpu\n"
-    assert cgroup.parse_mountinfo(line) == {frozenset(("cpu", "cpuacct")): "/cg/one"}
+    mount = Mount("32 31 0:29 / /cg/one rw,relatime - cgroup cgroup rw,cpuacct,cpu")
+    assert cgroup.mounted([mount]) == {frozenset(("cpu", "cpuacct")): "/cg/one"}
 
 
 def test_chain() -> None:
@@ -173,6 +179,49 @@ def test_a_parent_that_another_container_takes_away_is_made_again(
     monkeypatch.setattr(posix, "mkdir", mkdir)
     assert files.make_directory(str(parent / "ours"), str(tmp_path))
     assert (parent / "ours").is_dir() and taken
+
+
+def hierarchy(path: Path) -> str:
+    """A directory that looks like the root of one."""
+    path.mkdir()
+    for name in ("cgroup.controllers", "cgroup.subtree_control"):
+        (path / name).touch()
+    return str(path)
+
+
+def test_a_cgroup_that_another_container_has_made_meanwhile_is_not_ours_to_undo(tmp_path: Path) -> None:
+    unified = UnifiedCgroup.plan("/a", hierarchy(tmp_path / "unified"))
+    (tmp_path / "unified/a").mkdir()
+    with pytest.raises(base.Taken) as caught:
+        unified.create({})
+    assert caught.value.ours == {"driver": "none", "version": "v2"}
+
+
+def test_what_is_ours_of_a_cgroup_that_another_container_has_made_meanwhile(tmp_path: Path) -> None:
+    mounts = [(("freezer",), hierarchy(tmp_path / "freezer")), (("pids",), hierarchy(tmp_path / "pids"))]
+    legacy = LegacyCgroup.plan("/a", mounts)
+    (tmp_path / "pids/a").mkdir()
+    with pytest.raises(base.Taken) as caught:
+        legacy.create({})
+    ours = cgroup.restore(caught.value.ours)
+    assert ours.made_directories() == [(str(tmp_path / "freezer/a"), str(tmp_path / "freezer/a"))]
+
+
+def test_a_threaded_cgroup_has_processes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its list has threads only, and a pidfd is had of processes only."""
+    end = threading.Event()
+    other = threading.Thread(target=end.wait)
+    other.start()
+
+    def read(file: str) -> str:
+        if file.endswith("/cgroup.procs"):
+            raise OSError(errno.EOPNOTSUPP, "")
+        return f"{other.native_id}\n{os.getpid()}\n{1 << 22}\n0\n"
+
+    monkeypatch.setattr(files, "read", read)
+    found = files.pids("/threaded")
+    end.set()
+    assert found == [os.getpid(), 0]
 
 
 def test_no_cgroup_is_made_outside_of_its_hierarchy(tmp_path: Path) -> None:

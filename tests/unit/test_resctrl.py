@@ -61,7 +61,7 @@ def test_without_a_name_the_class_is_the_containers_own_and_goes_with_it(
 def test_a_class_that_create_made_for_a_name_stays(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = groups(root, closID="shared", memBwSchema="MB:0=50")
     made(root, wanted, monkeypatch)
-    assert wanted.makes == [str(root / "shared")]
+    assert wanted.makes == wanted.made == [str(root / "shared")]
     assert wanted.removes == []
 
 
@@ -123,6 +123,10 @@ def test_a_monitoring_group_that_cannot_be_made_is_an_error(root: Path) -> None:
     with pytest.raises(Error) as caught:
         wanted.make()
     assert caught.value.path == "linux.intelRdt.enableMonitoring"
+    assert wanted.made == []  # it is somebody else's, and must not be undone
+    # Nor is it when it was there before.
+    with pytest.raises(Error, match="can't be made"):
+        groups(root, closID="given", enableMonitoring=True)
 
 
 @pytest.mark.spec("EW-12")

@@ -73,6 +73,12 @@ def test_a_state_that_another_has_locked(tmp_path: Path) -> None:
     first.close()
 
 
+def test_a_record_of_another_version_is_not_obeyed(tmp_path: Path) -> None:
+    directory(tmp_path, "one", json.dumps({**RECORD, "version": 2}))
+    with pytest.raises(Error, match="version 2 instead of 1"):
+        states.load(str(tmp_path), "one")
+
+
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
 def test_a_glance_neither_follows_nor_waits(tmp_path: Path, kind: str) -> None:
     path = directory(tmp_path, "one") / "state.json"

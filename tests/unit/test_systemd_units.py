@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -51,8 +52,12 @@ def test_what_is_no_slice(slice: str) -> None:
         expand(slice)
 
 
-def properties(resources: dict[str, Any], user: bool = False) -> dict[str, Any]:
-    return {name: value for name, (_, value) in unit_properties.of_resources(resources, user)}
+def properties(resources: dict[str, Any], user: bool = False, update: bool = False) -> dict[str, Any]:
+    return {name: value for name, (_, value) in unit_properties.of_resources(resources, user, update)}
+
+
+def of_v1(resources: dict[str, Any], update: bool = False) -> dict[str, Any]:
+    return {name: value for name, (_, value) in unit_properties.of_resources_v1(resources, update)}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +112,21 @@ def properties(resources: dict[str, Any], user: bool = False) -> dict[str, Any]:
 )
 def test_limit_as_property(resources: dict[str, Any], expected: dict[str, Any]) -> None:
     assert properties(resources) == expected
+
+
+@pytest.mark.parametrize("of_resources", [of_v1, properties])
+def test_an_update_to_no_processes_at_all_changes_nothing(
+    of_resources: Callable[..., dict[str, Any]],
+) -> None:
+    """Engines send 0 for what they do not change."""
+    assert of_resources({"pids": {"limit": 0}}, update=True) == {}
+    assert of_resources({"pids": {"limit": 5}}, update=True) == {"TasksMax": 5}
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000, "٣"])
+@pytest.mark.parametrize("key", ["cpu.max", "memory.max"])
+def test_what_looks_like_a_number_is_left_to_the_kernel(key: str, number: str) -> None:
+    assert properties({"unified": {key: number}}) == {}
 
 
 DENY_ALL = {"allow": False, "access": "rwm"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyrunc.updating import merged, with_period, with_swap
+from pyrunc import updating
+from pyrunc.updating import merged, update_container, with_period, with_swap
+from tests.unit.test_state_directory import directory
 
 BEFORE = {"memory": {"limit": 64, "swap": 96}, "cpu": {"shares": 5, "burst": 7}, "pids": {"limit": 9}}
 
@@ -54,3 +57,46 @@ def test_memory_and_swap_of_v2(memory: dict[str, int], written: dict[str, int]) 
 def test_quota_and_period_know_each_other(cpu: dict[str, int], written: dict[str, int]) -> None:
     """A quota alone would else be one of the default period."""
     assert with_period({"cpu": cpu}, {"cpu": {"quota": 25000, "period": 50000}})["cpu"] == written
+
+
+class FakeCgroup:
+    """Notes what an update hands to the driver."""
+
+    def __init__(self, version: str, adopts: bool) -> None:
+        self.version = version
+        self.adopts = lambda: adopts
+        self.given: dict[str, Any] = {}
+
+    def paths(self) -> dict[str, str]:
+        return {}
+
+    def update(self, resources: dict[str, Any]) -> None:
+        self.given = resources
+
+
+@pytest.fixture
+def cgroup(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCgroup:
+    directory(tmp_path, "one")
+    found = FakeCgroup(*request.param)
+    monkeypatch.setattr(updating, "cgroup_of", lambda state: found)
+    monkeypatch.setattr(updating, "status_of", lambda state: "running")
+    monkeypatch.setattr(updating, "_limits", lambda state: {"cpu": {"quota": 25000, "period": 50000}})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "period"),
+    [(("v1", False), None), (("v1", True), 50000), (("v2", False), 50000)],
+    indirect=["cgroup"],
+)
+def test_systemd_has_to_know_the_period_on_v1_too(
+    cgroup: FakeCgroup, period: int | None, tmp_path: Path
+) -> None:
+    update_container(str(tmp_path), "one", {"cpu": {"quota": 10000}})
+    assert cgroup.given["cpu"].get("period") == period
+
+
+@pytest.mark.parametrize("cgroup", [("v1", False), ("v1", True), ("v2", False)], indirect=True)
+def test_devices_stay(cgroup: FakeCgroup, tmp_path: Path) -> None:
+    update_container(str(tmp_path), "one", {"devices": [{"allow": True}], "pids": {"limit": 5}})
+    assert cgroup.given == {"pids": {"limit": 5}}
