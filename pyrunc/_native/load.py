@@ -41,6 +41,12 @@ def checked(result: int, syscall: str, path: str = "", subject: str = "") -> int
     return result
 
 
+def sites(site_dir: str) -> tuple[str, ...]:
+    """Where packages that pyrunc needs may be: beside it, or where Debian's own and its pip put them."""
+    local = f"/usr/local/lib/python3.{sys.version_info[1]}/dist-packages"
+    return (site_dir, "/usr/lib/python3/dist-packages", local)
+
+
 def _imported() -> Any:
     try:
         from pyrunc._native import _clone  # type: ignore[attr-defined,unused-ignore]
@@ -51,12 +57,11 @@ def _imported() -> Any:
 
 
 def _backend(site_dir: str) -> None:
-    """Load cffi's backend from beside pyrunc, or else from where Debian's packages put it."""
+    """Load cffi's backend."""
     import _imp
     from posix import stat
 
-    local = f"/usr/local/lib/python3.{sys.version_info[1]}/dist-packages"
-    for directory in (site_dir, "/usr/lib/python3/dist-packages", local):
+    for directory in sites(site_dir):
         for suffix in _imp.extension_suffixes():
             path = f"{directory}/_cffi_backend{suffix}"
             try:

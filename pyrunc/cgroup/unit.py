@@ -268,6 +268,6 @@ def refused(unit: str, refusal: Refusal) -> Error:
     hints = {
         "UnitExists": f"another container or service has it; see systemctl status {unit}",
         "AccessDenied": "as a user, the user's own manager is asked: XDG_RUNTIME_DIR must be right",
-        "PropertyReadOnly": "this systemd can't change that property",
+        "PropertyReadOnly": "it can set no such property: correct org.systemd.property.* in annotations",
     }
     return failure(f"systemd refuses {unit}: {refusal.text} ({name})", unit, hints.get(name, ""))

@@ -116,10 +116,12 @@ def _internal(error: BaseException, debug: bool) -> Error:
 
 
 def enable_site() -> None:
-    """Makes the packages next to pyrunc importable; only slow leaves need them."""
+    """Makes the packages that only slow leaves need importable."""
+    from pyrunc._native.load import sites
+
     site = sys.modules["pyrunc"].__path__[0].rpartition("/")[0]
-    if site and site not in sys.path:
-        sys.path.append(site)
+    if site:
+        sys.path += [directory for directory in sites(site) if directory not in sys.path]
 
 
 def absolute(path: str) -> str:

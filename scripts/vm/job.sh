@@ -34,17 +34,21 @@ as_user=(systemd-run --user --machine=tester@.host --quiet --collect --wait --pi
 	--setenv=PYTHONDONTWRITEBYTECODE=1)
 user_tests=(env OCI_RUNTIME="$pyrunc" PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -q -p no:cacheprovider tests/rootless)
 
-# The least that tells whether this host is served.
+# What tells most in the least time: for CI.
 short() {
 	tests short-root "$pyrunc" "" tests/integration/test_cgroup_v2.py
 	PYRUNC_MANY=20 tests short-scopes "$pyrunc" --systemd-cgroup tests/systemd/test_scopes.py -k "many or survive or place"
 	check short-rootless "${as_user[@]}" "${user_tests[@]}" --basetemp=/var/tmp/rootless
+	nested
+	security
+	check short-podman bash scripts/vm/podman.sh "$pyrunc" systemd
 }
 
 root() {
 	tests root-cgroupfs "$pyrunc" "" tests/integration/test_cgroup_v2.py tests/integration/test_lifecycle.py \
 		tests/integration/test_exec.py tests/integration/test_namespaces.py tests/integration/test_devices.py \
-		tests/integration/test_limits_bite.py
+		tests/integration/test_limits_bite.py tests/integration/test_update.py tests/integration/test_process.py \
+		tests/integration/test_mounts.py tests/integration/test_hooks.py tests/integration/test_terminal.py
 }
 
 systemd() {

@@ -5,12 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 lanes=${VM_LANES:-root systemd rootless nested security podman peers selinux}
 seconds=${VM_SECONDS:-3600}
-cache=${VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pyrunc-vm}
+cache=${VM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pyrunc-vm}
 if [ ! -e /dev/kvm ]; then
 	echo "vm: NO /dev/kvm HERE: the guest's processor is emulated, about twenty times slower" >&2
 fi
 begun=$SECONDS
-scripts/vm/image.sh "$cache"
+timeout -k 10 "$seconds" scripts/vm/image.sh "$cache"
 echo "vm: the image is ready after $((SECONDS - begun)) s"
 
 # pyrunc is built in the guest's system, at this machine's speed.
@@ -18,7 +18,6 @@ work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
 mkdir "$work/project"
 git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -C "$work/project" -xf -
-printf '%s\n' "$lanes" >"$work/project/vm-lanes"
 unshare --mount --propagation private sh -euc '
 	mount --bind "$1" "$2/project"
 	mount --bind /dev "$2/dev"
@@ -41,7 +40,7 @@ run() {
 }
 status=0
 others=$(printf '%s\n' $lanes | grep -vx selinux) && run "$others"
-# The one other security module: a kernel has either.
+# A kernel has AppArmor or SELinux, not both.
 [[ " $lanes " != *" selinux "* ]] || run selinux security=selinux selinux=1 enforcing=0
 [ "$status" = 0 ] || { echo "vm: FAILED ($lanes) after $((SECONDS - begun)) s" >&2; exit "$status"; }
 echo "vm: all passed after $((SECONDS - begun)) s"

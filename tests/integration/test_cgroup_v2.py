@@ -226,11 +226,18 @@ def test_an_update_leaves_devices_as_they_are(runtime: Runtime) -> None:
 
 
 def test_pressure_is_among_the_statistics(runtime: Runtime) -> None:
+    """A program that is throttled waits for its CPU."""
     peers_differ("runc", "crun", why="Debian's versions do not tell it")
-    container = runtime.sleeper().started()
-    found = json.loads(runtime("events", "--stats", container.id).ok().stdout)["data"]
+    container = limited(runtime.sh("while :; do :; done"), cpu={"quota": 5000, "period": 50000}).started()
+
+    def told() -> Any:
+        return json.loads(runtime("events", "--stats", container.id).ok().stdout)["data"]
+
+    found = told()
     for place in (found["cpu"], found["memory"], found["blkio"]):
         assert set(place["psi"]) >= {"some"} and "total" in place["psi"]["some"]
+    before = found["cpu"]["psi"]["some"]["total"]
+    wait_for(lambda: told()["cpu"]["psi"]["some"]["total"] > before, "no pressure", 30)
 
 
 def nsdelegate() -> bool:
