@@ -317,6 +317,8 @@ def describe(found: State) -> dict[str, Any]:
 def cgroup_of(found: State) -> Cgroup:
     from pyrunc.cgroup import restore
 
+    if "cgroup" not in found.record:  # its create has just begun, or was killed
+        raise WrongStatus("container not running", code="not-running", subject=found.id)
     return restore(found.record["cgroup"])
 
 

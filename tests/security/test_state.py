@@ -177,6 +177,19 @@ def test_a_damaged_record(runtime: Runtime, verb: str, record: bytes) -> None:
     assert not directory.exists()
 
 
+@pytest.mark.parametrize(
+    "verb", ["start", "kill", "exec", "pause", "resume", "update", "ps", "events --stats", "state", "list"]
+)
+def test_a_container_without_a_record(runtime: Runtime, verb: str) -> None:
+    """Its create has made the directory, and no more yet; or it was killed there."""
+    peers_differ("runc", "crun", why="have another record")
+    id = runtime.container("/bin/true").id
+    (runtime.root / id).mkdir(parents=True)
+    arguments = {"exec": ["exec", id, "/bin/true"], "list": ["list"]}.get(verb, [*verb.split(), id])
+    civil(runtime(*arguments))
+    runtime("delete", "--force", id).ok()
+
+
 @pytest.mark.parametrize("link", ["out", "dangling", "fifo", "null", "loop"])
 @pytest.mark.parametrize("verb", ["create", "run", "exec"])
 def test_a_pid_file_does_not_follow_links(runtime: Runtime, verb: str, link: str) -> None:
