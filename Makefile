@@ -11,8 +11,8 @@ ENGINES := busybox-static podman buildah conmon catatonit docker.io containerd r
 	containernetworking-plugins iptables iproute2 util-linux
 CLIENTS := docker podman grpcio grpcio-tools
 TOOLS := click jsonschema pytest hypothesis ruff mypy
-SOURCES := $(shell find pyrunc scripts/command_docs.py build.py meson.build pyproject.toml -type f \
-	\( -name '*.py' -o -name '*.json' -o -name '*.[ch]' -o -name '*.build' -o -name '*.toml' \))
+SOURCES := $(shell find pyrunc contrib scripts/command_docs.py build.py meson.build pyproject.toml -type f \
+	! -name '*.pyc')
 NATIVE := $(wildcard pyrunc/_native/*.c pyrunc/_native/*.h)
 
 # Installs those of the named Debian packages that are missing, where we may.
@@ -123,14 +123,15 @@ conformance: build
 
 # FUZZ_SECONDS for each target (60).
 fuzz: build
+	$(call apt,clang)
 	sh scripts/fuzz.sh
 
 # gcc's and clang's static analyzers: no warning.
 analyze: tools
-	$(call apt,gcc clang)
+	$(call apt,gcc clang libc6-dev-arm64-cross linux-libc-dev-arm64-cross)
 	sh scripts/analyze.sh
 
-# The module that the parent calls, and the steps of init's plan, under ASan and UBSan.
+# The module that the parent calls, under ASan and UBSan, while containers run.
 sanitize: build
 	sh scripts/sanitize.sh
 

@@ -6,6 +6,7 @@ import _socket
 import _struct
 import posix
 
+from pyrunc.cli.report import log_descriptor
 from pyrunc.errors import Error
 
 _FIRST = 3
@@ -30,10 +31,10 @@ def send_pidfd(path: str, pidfd: int, kind: bytes) -> None:
 
 
 def check_preserved(count: int) -> None:
-    """Raise Error unless descriptors 3 to 2+count are open."""
+    """Raise Error unless descriptors 3 to 2+count are open, by our caller: the log is ours."""
     for fd in range(_FIRST, _FIRST + count):
         try:
-            posix.fstat(fd)
+            posix.fstat(fd if fd != log_descriptor() else -1)
         except OSError as error:
             raise Error(
                 f"file descriptor {fd} is to be passed on, but it is not open",

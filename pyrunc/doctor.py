@@ -68,6 +68,25 @@ def kernel(host: Host) -> Iterator[Finding]:
         yield Finding("kernel", OK, f"Linux {release}, {machine}")
 
 
+def memory_files(host: Host) -> Iterator[Finding]:
+    """pyrunc-init is executed from a sealed file in memory: memfd_create(2)."""
+    if host.text("/proc/sys/vm/memfd_noexec") == "2":
+        yield Finding("memfd", MISSING, "files in memory can't be executed", "sysctl vm.memfd_noexec=1")
+
+
+def snapshot(host: Host) -> Iterator[Finding]:
+    """Whether this command was started from one. It isn't when a library, Python or pyrunc has changed."""
+    if os.uname().machine != "x86_64":
+        return
+    if "python" in os.path.basename(os.readlink("/proc/self/exe")):
+        remedy = (
+            "pyrunc snapshot, as the user that calls it; again after each update of Python or its libraries"
+        )
+        yield Finding("snapshot", OK, "not used: every command starts an interpreter, which is slow", remedy)
+    else:
+        yield Finding("snapshot", OK, "used: commands start fast")
+
+
 def privileges(host: Host) -> Iterator[Finding]:
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     if host.in_user_namespace:
@@ -347,6 +366,8 @@ def engines(host: Host) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[Host], Iterator[Finding]], ...] = (
     kernel,
+    memory_files,
+    snapshot,
     privileges,
     namespaces,
     cgroups,

@@ -9,6 +9,7 @@ that it was made from. In every other case the launcher starts the interpreter: 
 
 from __future__ import annotations
 
+import errno
 import gc
 import posix
 import sys
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 NAME = "pyrunc.snapshot"
+
+_HINTS = {
+    errno.ENOTSUP: "needs an x86_64 processor and the GNU C library",
+    errno.ENAMETOOLONG: "a path is longer than 215 bytes: install pyrunc, and Python, in a shorter one",
+    errno.E2BIG: "this interpreter has more libraries or mappings than an image can have",
+    errno.EBUSY: "this interpreter shares memory with others",
+    errno.ENOSPC: "17 MB are needed",
+}
 
 # The kernel puts libraries below the room of the stack (mm/util.c: mmap_base). With this much room, 16 TiB,
 # they lie where those of the launcher, whose own limit is an ordinary one, never are.
@@ -95,16 +104,21 @@ def _take(fd: int, path: str) -> None:
     envp = native.ffi.new("char ***")
     gc.collect()
     gc.freeze()
-    result = native.lib.pyrunc_snapshot(fd, "\n".join(_made_from()).encode(), argc, argv, envp)
+    bundle = f"{_site_dir()}/pyrunc/{sys.implementation.cache_tag}.bundle"  # its content is in the image
+    result = native.lib.pyrunc_snapshot(fd, path.encode(), bundle.encode(), argc, argv, envp)
     if result < 0:
-        raise _error(path, -result, "needs an x86_64 processor and the GNU C library")
+        raise _error(path, -result, _HINTS.get(-result, "see the page of this error"))
     if result == 0:
         return
-    from pyrunc.cli.main import main
+    try:  # nothing may unwind to where the image was made
+        from pyrunc.cli import main, report
 
-    _set_environment(native.ffi, envp[0])
-    text = native.ffi.string
-    main([text(argv[0][i]).decode("utf-8", "surrogateescape") for i in range(1, argc[0])])
+        report.forget()  # the log of the call that made the image
+        _set_environment(native.ffi, envp[0])
+        text = native.ffi.string
+        main.main([text(argv[0][i]).decode("utf-8", "surrogateescape") for i in range(1, argc[0])])
+    finally:
+        posix._exit(1)
 
 
 def _set_environment(ffi: Any, envp: Any) -> None:
@@ -130,13 +144,6 @@ def _load_everything() -> None:
     clone()
 
 
-def _made_from() -> list[str]:
-    """Files that are not mapped but whose content is in the image; C adds those that are mapped."""
-    package = f"{_site_dir()}/pyrunc"
-    tag = sys.implementation.cache_tag
-    return [f"{package}/{name}" for name in (f"{tag}.bundle",)]
-
-
 def _site_dir() -> str:
     return str(getattr(sys.modules["pyrunc"], "site_dir", ""))
 
@@ -157,12 +164,12 @@ def _remove(path: str) -> None:
         pass
 
 
-def _error(path: str, errno: int, hint: str) -> Error:
+def _error(path: str, number: int, hint: str) -> Error:
     return Error(
         f"no snapshot can be written to {path}",
         code="snapshot",
         step="snapshot",
         subject=path,
-        errno=errno,
+        errno=number,
         hint=f"{hint}; pyrunc works without it, but starts more slowly",
     )

@@ -34,7 +34,7 @@ fi
 loader=$(find "$root/usr/lib" -name 'ld-linux*' -type f | head -1)
 cat >"$directory/criu" <<END
 #!/bin/sh
-exec $loader --library-path ${loader%/*} $root/usr/sbin/criu "\$@"
+exec "$loader" --library-path "${loader%/*}" "$root/usr/sbin/criu" "\$@"
 END
 chmod 755 "$directory/criu"
 works "$directory/criu" || {

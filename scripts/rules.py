@@ -99,14 +99,13 @@ NO_LINK = ("O_NOFOLLOW", "EMPTY_PATH", "AT_SYMLINK_NOFOLLOW", "MOUNT_FD_FLAGS", 
 ALLOWED = {
     "step_cgroup_join": "openat",  # a cgroup of the host's, before any namespace is joined
     "open_root": "openat",  # "/", where exec has no ROOTFS step
-    "step_rootfs": "openat open_tree",  # the one opening of the root
+    "step_rootfs": "openat",  # the one opening of the root
     "step_propagate": "mount_setattr",  # "/" of the new mount namespace
     "attach_masks": "move_mount",  # onto "/"
     "release_masks": "chdir",  # "/"
     "step_pivot": "chdir chroot move_mount",  # "/" and "."
     "step_chroot": "chroot",  # "."
-    "clone_tree": "open_tree",  # a source of the host's, as the configuration names it
-    "step_bind_device": "open_tree",  # the same
+    "clone_path": "open_tree",  # a source of the host's, as the configuration names it
     "clone_mask": "open_tree",  # a file of our own tmpfs
     "mount_legacy": "openat mount",  # a directory of our own tmpfs
     "step_time_namespace": "openat",  # /proc, verified; a namespace's link below it

@@ -21,7 +21,7 @@ cat >"$tree/bin/pyrunc" <<EOF
 # The interpreter is not built for ASan: its own leaks at exit are none of ours. init is without it.
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-exec $root/$python -X utf8 -c 'import sys
+exec "$root/$python" -X utf8 -c 'import sys
 sys.path.insert(0, "$root/$tree/lib")
 import pyrunc._native._clone
 assert "sanitize" in pyrunc._native._clone.__file__

@@ -131,6 +131,11 @@ ON_SPAWN_STACK static void spawn_child(struct spawn *spawn) {
 }
 
 /* clone3; the child calls function(argument) on the new stack and never returns. -errno on failure. */
+static void reap(pid_t pid) {
+  while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+    continue;
+}
+
 static long clone3_call(struct clone_args *args, void (*function)(struct spawn *), struct spawn *argument) {
 #if defined(__x86_64__)
   long result;
@@ -204,8 +209,7 @@ static int pyrunc_spawn(unsigned long long flags, int cgroup_fd, int init_fd, in
   __asm__ volatile("" ::: "memory");
   *at = spawn.at;
   if (spawn.error != 0) {
-    while (waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR)
-      continue;
+    reap((pid_t)pid);
     close(child);
     return -spawn.error;
   }
@@ -324,6 +328,6 @@ int pyrunc_user_namespace(const char *uid_map, const char *gid_map) {
       result = -errno;
   }
   kill((pid_t)pid, SIGKILL);
-  waitpid((pid_t)pid, NULL, 0);
+  reap((pid_t)pid);
   return result;
 }

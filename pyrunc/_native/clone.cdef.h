@@ -38,4 +38,4 @@ int pyrunc_setns(int fd, int nstype);
 
 /* Write the snapshot to fd; files: paths, one a line, that make it stale when they change. Returns 0. In the image
  * it returns 1, with the launcher's argc, argv and envp. */
-int pyrunc_snapshot(int fd, const char *files, long *argc, char ***argv, char ***envp);
+int pyrunc_snapshot(int fd, const char *path, const char *files, long *argc, char ***argv, char ***envp);

@@ -151,6 +151,17 @@ long must(struct init *c, long result, int detail, const char *body) {
   return result;
 }
 
+/* In one call: files of the kernel take nothing in parts. subject: for errors */
+void write_all(struct init *c, int fd, const char *bytes, size_t size, const char *subject) {
+  long written;
+  do {
+    written = SYS(write, fd, bytes, size);
+  } while (written == -EINTR);
+  if (written >= 0 && (size_t)written != size)
+    written = -EIO;
+  must(c, written, PLAN_AT_WRITE, subject);
+}
+
 /* NULL-terminated array of the texts of an argument. It lives until exec. */
 const char **make_vector(struct init *c, int argument, const char *when_empty) {
   uint64_t count = (uint32_t)number(c, argument);

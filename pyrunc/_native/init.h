@@ -49,6 +49,7 @@ void close_retired(struct init *c);
 void warn(struct init *c, int detail, long error, int64_t value, const char *body);
 /* The result when it is no error, else fail(). */
 long must(struct init *c, long result, int detail, const char *body);
+void write_all(struct init *c, int fd, const char *bytes, size_t size, const char *subject);
 const char **make_vector(struct init *c, int argument, const char *when_empty);
 unsigned decimal(char *out, uint64_t value);
 
@@ -78,6 +79,8 @@ int open_parent(struct init *c, const char *path, const char **leaf);
 int open_procfs(struct init *c);
 int find_procfs(struct init *c); /* -errno when there is none */
 int private_procfs(void);
+void step_sysctl(struct init *c);
+void step_proc_write(struct init *c);
 
 /* init_root.c */
 void step_propagate(struct init *c);
@@ -93,7 +96,8 @@ void set_attributes(struct init *c, int fd, uint64_t set, uint64_t clear, bool r
 void set_propagation(struct init *c, int fd, uint64_t propagation, const char *path);
 /* "key=value" or "key" */
 long set_parameter(int context, const char *parameter);
-int clone_tree(struct init *c, int fd, const char *path, unsigned flags);
+int clone_tree(struct init *c, int fd, const char *path, unsigned recursive);
+int clone_path(struct init *c, const char *path, unsigned recursive);
 void step_mount(struct init *c);
 void step_remount(struct init *c);
 void step_bind(struct init *c);
@@ -120,35 +124,39 @@ void step_console(struct init *c);
  * path: for errors */
 void copy_up(struct init *c, int from, int tree, bool own, const char *path);
 
-/* init_process.c */
+/* init_namespaces.c */
 void step_cgroup_join(struct init *c);
 void step_setns(struct init *c);
 void step_fork(struct init *c);
 void step_unshare(struct init *c);
 void step_time_namespace(struct init *c);
-void step_become_root(struct init *c);
 void step_loopback(struct init *c);
-void step_sysctl(struct init *c);
 void step_hostname(struct init *c);
 void step_domainname(struct init *c);
-void step_keyring(struct init *c);
-void step_proc_write(struct init *c);
-void step_personality(struct init *c);
+
+/* init_identity.c */
+void step_become_root(struct init *c);
+void step_bounding(struct init *c);
+void step_setgroups(struct init *c);
+void step_setids(struct init *c);
+void step_capabilities(struct init *c);
+void step_ambient(struct init *c);
+void step_no_new_privileges(struct init *c);
+
+/* init_limits.c */
 void step_scheduler(struct init *c);
 void step_io_priority(struct init *c);
 void step_affinity(struct init *c);
 void step_memory_policy(struct init *c);
+void step_rlimit(struct init *c);
+
+/* init_process.c */
+void step_keyring(struct init *c);
+void step_personality(struct init *c);
 void step_stdio_owner(struct init *c);
 void step_setsid(struct init *c);
-void step_rlimit(struct init *c);
-void step_bounding(struct init *c);
-void step_setgroups(struct init *c);
-void step_setids(struct init *c);
 void step_umask(struct init *c);
 void step_chdir(struct init *c);
-void step_capabilities(struct init *c);
-void step_ambient(struct init *c);
-void step_no_new_privileges(struct init *c);
 
 /* init_home.c */
 void step_home(struct init *c);

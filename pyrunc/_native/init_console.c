@@ -19,12 +19,11 @@ static int open_ptmx(struct init *c) {
 
 /* /dev/console is the same terminal. */
 static void bind_console(struct init *c, int terminal) {
-  unsigned flags = AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  long tree = must(c, SYS(open_tree, terminal, "", flags), PLAN_AT_OPENTREE, "/dev/console");
+  int tree = clone_tree(c, terminal, "/dev/console", 0);
   int onto = destination(c, "dev/console", true);
-  attach(c, (int)tree, onto, "/dev/console");
+  attach(c, tree, onto, "/dev/console");
   retire(c, onto);
-  retire(c, (int)tree);
+  retire(c, tree);
 }
 
 void step_console(struct init *c) {

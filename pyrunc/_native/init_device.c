@@ -31,8 +31,7 @@ void step_mknod(struct init *c) {
 void step_bind_device(struct init *c) {
   const char *source = text(c, 0);
   const char *path = text(c, 1);
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  int tree = (int)must(c, SYS(open_tree, AT_FDCWD, source, flags), PLAN_AT_OPENTREE, source);
+  int tree = clone_path(c, source, 0);
   struct stat status;
   must(c, SYS(fstat, tree, &status), PLAN_AT_OPENTREE, source);
   if (!same_node(&status, number(c, 2), number(c, 3)))

@@ -24,8 +24,8 @@ void step_sync(struct init *c) {
     must(c, SYS(prctl, PR_SET_DUMPABLE, 0), PLAN_AT_NONE, NULL);
 }
 
-/* Wait until fd can be read, or until it turns out that we can't wait so: then the call that reads does it. A state
- * directory without a link means that the container was deleted. */
+/* Wait until fd can be read, or until it turns out that we can't wait so: then the call that reads does it. When
+ * the socket has no link any more, the container was deleted. */
 static void poll_or_exit(int fd, int watch) {
   struct sys_pollfd polled = {fd, POLLIN, 0};
   int64_t pause[2] = {2, 0}; /* seconds; the kernel counts it down */

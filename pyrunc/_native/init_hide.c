@@ -68,8 +68,7 @@ void step_readonly(struct init *c) {
   int onto = open_existing(c, path);
   if (onto < 0)
     return;
-  unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  int tree = (int)must(c, SYS(open_tree, onto, "", flags), PLAN_AT_OPENTREE, path);
+  int tree = clone_tree(c, onto, path, AT_RECURSIVE);
   set_attributes(c, tree, MOUNT_ATTR_RDONLY, 0, true, path);
   attach(c, tree, onto, path);
   retire(c, tree);

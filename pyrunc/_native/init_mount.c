@@ -149,13 +149,20 @@ static void join_parameters(struct init *c, char *data) {
   data[size] = 0;
 }
 
-int clone_tree(struct init *c, int fd, const char *path, unsigned flags) {
-  flags |= OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  return (int)must(c, SYS(open_tree, fd, path, flags), PLAN_AT_OPENTREE, path);
+/* A detached copy of what is mounted at an open file; path: for errors. */
+int clone_tree(struct init *c, int fd, const char *path, unsigned recursive) {
+  unsigned flags = recursive | AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  return (int)must(c, SYS(open_tree, fd, "", flags), PLAN_AT_OPENTREE, path);
 }
 
-/* A parameter does not fit fsconfig's 256 bytes, or a flag is unknown to it: mount(2) on a directory of our own, then a copy of that
- * mount, detached as those of fsmount are. */
+/* The same, of a path of the host's. */
+int clone_path(struct init *c, const char *path, unsigned recursive) {
+  unsigned flags = recursive | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  return (int)must(c, SYS(open_tree, AT_FDCWD, path, flags), PLAN_AT_OPENTREE, path);
+}
+
+/* A parameter does not fit fsconfig's 256 bytes, or a flag is unknown to it: mount(2) on a directory of our own,
+ * then a copy of that mount, detached as those of fsmount are. */
 static int mount_legacy(struct init *c) {
   char data[PATH_SIZE];
   const char *type = text(c, 0);
@@ -167,7 +174,7 @@ static int mount_legacy(struct init *c) {
   must(c, SYS(mount, text(c, 1), ".", type, legacy_flags(number(c, 3), number(c, 6) >> 32), data), PLAN_AT_FSMOUNT,
        type);
   long mounted = must(c, SYS(openat, c->masks, "dir", O_PATH | O_CLOEXEC), PLAN_AT_OPEN, type);
-  int tree = clone_tree(c, (int)mounted, "", AT_EMPTY_PATH);
+  int tree = clone_tree(c, (int)mounted, type, 0);
   retire(c, (int)onto);
   retire(c, (int)mounted);
   release_masks(c);
@@ -181,14 +188,6 @@ static void map_ids(struct init *c, int tree, int userns) {
     return;
   must(c, SYS(mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes), PLAN_AT_SETATTR, text(c, 0));
   retire(c, userns);
-}
-
-/* A directory that has yet to be made has no mode to be kept: the new file system's own is right. */
-static bool keeps_own(struct init *c, const char *path) {
-  int there = number(c, 6) & PLAN_MOUNT_COPY_OWN ? open_existing(c, path) : -1;
-  if (there >= 0)
-    retire(c, there);
-  return there >= 0;
 }
 
 /* Of message queues, for one. */
@@ -207,8 +206,11 @@ void step_mount(struct init *c) {
   int tree = flags & PLAN_MOUNT_LEGACY ? mount_legacy(c) : new_mount(c);
   label_root(c, tree, path);
   map_ids(c, tree, descriptor(c, 7));
-  bool own = keeps_own(c, path);
-  int onto = destination(c, path, false);
+  /* A directory that has yet to be made has no mode to be kept: the new file system's own is right. */
+  int onto = flags & PLAN_MOUNT_COPY_OWN ? open_existing(c, path) : -1;
+  bool own = onto >= 0;
+  if (!own)
+    onto = destination(c, path, false);
   if (flags & PLAN_MOUNT_COPY_UP) {
     copy_up(c, onto, tree, own, path);
     set_attributes(c, tree, number(c, 3) & MOUNT_ATTR_RDONLY, 0, false, path);
@@ -248,7 +250,7 @@ void step_remount(struct init *c) {
 /* Instead of the tree that the parent cloned before init had mounted anything. Its mounts are still peers of the
  * host's, which would be unmounted with them: so they leave that group first. */
 static int attach_again(struct init *c, int tree, int onto, const char *path) {
-  int fresh = clone_tree(c, tree, "", AT_EMPTY_PATH | AT_RECURSIVE);
+  int fresh = clone_tree(c, tree, path, AT_RECURSIVE);
   set_propagation(c, tree, MS_PRIVATE | MS_REC_FLAG, path);
   must(c, SYS(fchdir, tree), PLAN_AT_UMOUNT, path);
   must(c, SYS(umount2, ".", MNT_DETACH_FLAG), PLAN_AT_UMOUNT, path);
@@ -261,7 +263,7 @@ void step_bind(struct init *c) {
   const char *path = text(c, 4);
   bool by_path = text_size(c, 6) != 0;
   unsigned recursive = number(c, 5) & PLAN_BIND_RECURSIVE ? AT_RECURSIVE : 0;
-  int tree = by_path ? clone_tree(c, AT_FDCWD, text(c, 6), recursive) : descriptor(c, 0);
+  int tree = by_path ? clone_path(c, text(c, 6), recursive) : descriptor(c, 0);
   struct stat status;
   must(c, SYS(fstat, tree, &status), PLAN_AT_OPENTREE, path);
   set_attributes(c, tree, number(c, 1) >> 32, (uint32_t)number(c, 1), false, path);
@@ -281,7 +283,7 @@ void step_bind(struct init *c) {
 /* The directory below a tmpfs of ours can't be anything but what we make. */
 void step_cgroup_bind(struct init *c) {
   const char *name = text(c, 1);
-  int tree = clone_tree(c, AT_FDCWD, text(c, 0), 0);
+  int tree = clone_path(c, text(c, 0), 0);
   must(c, SYS(mkdirat, c->cgroups, name, 0755), PLAN_AT_MKDIR, name);
   must(c, SYS(move_mount, tree, "", c->cgroups, name, MOVE_MOUNT_F_EMPTY_PATH), PLAN_AT_MOVE, name);
   retire(c, tree);

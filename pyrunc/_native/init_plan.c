@@ -81,7 +81,7 @@ int plan_decode(struct plan *plan, const void *bytes, size_t size) {
   plan->fds = (const int32_t *)(plan->steps + header->nsteps);
   for (uint32_t i = 0; i < header->nsteps; i++) {
     if (!good_step(plan, &plan->steps[i]))
-      return (int)i + 1; /* 64 bytes each: it cannot overflow */
+      return (int)i + 1; /* 72 bytes each: it cannot overflow */
   }
   return 0;
 }

@@ -1,4 +1,4 @@
-/* A procfs that is one: what labels and kernel parameters are written through. */
+/* A procfs that is one, and the steps that write labels and kernel parameters through it. */
 #include "init.h"
 
 /* A procfs that nobody has put anything into: the container's own before it runs, or a private one. */
@@ -42,4 +42,36 @@ int find_procfs(struct init *c) {
 int open_procfs(struct init *c) {
   int fd = find_procfs(c);
   return (int)must(c, fd, fd == -EINVAL ? PLAN_AT_NOT_PROC : PLAN_AT_OPEN, "/proc");
+}
+
+/* Write to a file below prefix in a procfs. No link and no mount on the way can lead elsewhere. */
+static void write_proc(struct init *c, const char *prefix) {
+  char path[1024];
+  size_t prefix_size = strlen(prefix);
+  struct open_how how = {
+      .flags = O_WRONLY | O_CLOEXEC,
+      .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
+  };
+  if (prefix_size + text_size(c, 0) >= sizeof path)
+    fail(c, PLAN_AT_OPEN, ENAMETOOLONG, 0, text(c, 0));
+  memcpy(path, prefix, prefix_size);
+  memcpy(path + prefix_size, text(c, 0), text_size(c, 0) + 1);
+  int fd = (int)must(c, SYS(openat2, open_procfs(c), path, &how, sizeof how), PLAN_AT_OPEN, path);
+  struct statfs fs;
+  must(c, SYS(fstatfs, fd, &fs), PLAN_AT_NOT_PROC, path);
+  if (fs.f_type != PROC_SUPER_MAGIC)
+    fail(c, PLAN_AT_NOT_PROC, EINVAL, 0, path);
+  write_all(c, fd, text(c, 1), text_size(c, 1), path);
+  sys_close(fd);
+}
+
+void step_sysctl(struct init *c) { write_proc(c, "sys/"); }
+
+/* `self` is a link; the own pid's directory is not. */
+void step_proc_write(struct init *c) {
+  char prefix[24];
+  unsigned size = decimal(prefix, (uint64_t)SYS(getpid, 0));
+  prefix[size] = '/';
+  prefix[size + 1] = 0;
+  write_proc(c, prefix);
 }

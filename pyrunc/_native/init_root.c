@@ -11,13 +11,11 @@ void step_rootfs(struct init *c) {
   const char *path = text(c, 1);
   int tree = descriptor(c, 0);
   int onto = (int)must(c, SYS(openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC), PLAN_AT_OPEN, path);
-  if (tree < 0) {
-    unsigned flags = AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-    tree = (int)must(c, SYS(open_tree, onto, "", flags), PLAN_AT_OPENTREE, path);
-  } else {
+  if (tree < 0)
+    tree = clone_tree(c, onto, path, AT_RECURSIVE);
+  else
     /* Cloned where the mounts may be shared: with a peer of theirs, they would go when it goes. */
     set_propagation(c, tree, MS_SLAVE | MS_REC_FLAG, path);
-  }
   attach(c, tree, onto, path);
   retire(c, onto);
   c->root = tree;

@@ -130,7 +130,7 @@ struct plan_step {
   PLAN_STEP(RLIMIT, "iii") \
   /* mask of the bounding set to keep, bit n is capability n */ \
   PLAN_STEP(BOUNDING, "i") \
-  /* bytes: uint32 gids; GROUPS_* flags */ \
+  /* bytes: uint32 gids */ \
   PLAN_STEP(SETGROUPS, "b") \
   /* uid, gid: keeps the permitted set */ \
   PLAN_STEP(SETIDS, "ii") \

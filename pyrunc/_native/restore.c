@@ -17,19 +17,29 @@ enum { GROUP_OR_OTHER_MAY_WRITE = 0022 };
 
 static int is_same_file(const struct snapshot_file *file) {
   struct stat status;
-  return SYS(stat, file->path, &status) == 0 && status.st_ino == file->inode && status.st_dev == file->device &&
+  return SYS(stat, file->path, &status) == 0 && status.st_ino == file->inode &&
          (uint64_t)status.st_size == file->size &&
          status.st_mtime * 1000000000u + status.st_mtime_nsec == file->modified &&
          status.st_ctime * 1000000000u + status.st_ctime_nsec == file->changed;
 }
 
-/* Whether this user made it, on this processor, of the files that are there now. */
-static int is_good(const struct snapshot_header *header, const struct stat *status) {
+static int is_same_text(const char *one, const char *other) {
+  while (*one && *one == *other) {
+    one++;
+    other++;
+  }
+  return *one == *other;
+}
+
+/* Whether this user made it, here, on this processor, of the files that are there now. */
+static int is_good(const struct snapshot_header *header, const char *path, const struct stat *status) {
   uint32_t cpu[SNAPSHOT_CPU];
   long uid = SYS(geteuid, 0);
   if (header->magic != SNAPSHOT_MAGIC || header->size != (uint64_t)status->st_size)
     return 0;
   if ((long)header->uid != uid || status->st_uid != uid || status->st_mode & GROUP_OR_OTHER_MAY_WRITE)
+    return 0;
+  if (!is_same_text(header->path, path))
     return 0;
   if (header->nfiles > SNAPSHOT_FILES || header->nsegments > SNAPSHOT_SEGMENTS)
     return 0;
@@ -108,7 +118,7 @@ void try_snapshot(const char *path, long argc, char **argv, char **envp) {
   if (SYS(fstat, fd, &status) == 0 && status.st_size > (long)sizeof *header)
     header = (const void *)SYS(mmap, 0, sizeof *header, PROT_READ, MAP_PRIVATE, fd, 0);
   long mapped = -ENOEXEC;
-  if ((unsigned long)header < -4095ul && is_good(header, &status))
+  if ((unsigned long)header < -4095ul && is_good(header, path, &status))
     mapped = map_segments(header, fd);
   if (mapped == -EEXIST)
     try_again(argv, envp);

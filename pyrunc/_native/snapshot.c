@@ -2,13 +2,13 @@
  * that has nothing open and one thread. It uses no memory but its own: what it writes must not change. */
 #include "snapshot.h"
 
+#if defined(__x86_64__) && defined(__GLIBC__)
+
 #include <asm/prctl.h>
 #include <elf.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-
-#if defined(__x86_64__) && defined(__GLIBC__)
 
 extern char **environ;
 extern void *__curbrk; /* the C library's: where the heap ends, as sbrk(2) sees it */
@@ -51,7 +51,6 @@ static int add_file(const char *path, size_t length) {
   }
   if (stat(file->path, &status) < 0)
     return -errno;
-  file->device = status.st_dev;
   file->inode = status.st_ino;
   file->size = (uint64_t)status.st_size;
   file->modified = (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
@@ -276,16 +275,19 @@ static size_t find_thread_id(void) {
   return found;
 }
 
-int pyrunc_snapshot(int fd, const char *files, long *argc, char ***argv, char ***envp) {
+int pyrunc_snapshot(int fd, const char *path, const char *files, long *argc, char ***argv, char ***envp) {
   memset(&header, 0, sizeof header);
+  if (strlen(path) >= sizeof header.path)
+    return -ENAMETOOLONG;
+  strcpy(header.path, path);
   header.uid = geteuid();
   header.given = (uint64_t)&given;
   snapshot_cpu(header.cpu);
   if (syscall(SYS_arch_prctl, ARCH_GET_FS, &header.fs) < 0)
     return -errno;
-  for (const char *path = files, *end; *path; path = *end ? end + 1 : end) {
-    end = strchrnul(path, '\n');
-    int error = add_file(path, (size_t)(end - path));
+  for (const char *file = files, *end; *file; file = *end ? end + 1 : end) {
+    end = strchrnul(file, '\n');
+    int error = add_file(file, (size_t)(end - file));
     if (error < 0)
       return error;
   }
@@ -317,6 +319,8 @@ int pyrunc_snapshot(int fd, const char *files, long *argc, char ***argv, char **
 
 #else
 
-int pyrunc_snapshot(int fd, const char *files, long *argc, char ***argv, char ***envp) { return -ENOTSUP; }
+int pyrunc_snapshot(int fd, const char *path, const char *files, long *argc, char ***argv, char ***envp) {
+  return -ENOTSUP;
+}
 
 #endif

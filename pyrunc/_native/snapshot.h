@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define SNAPSHOT_MAGIC 0x32706e73636e7570ull /* changes with the layout of the header */
+#define SNAPSHOT_MAGIC 0x33706e73636e7570ull /* changes with the layout of the header */
 
 enum {
   SNAPSHOT_PAGE = 4096,
@@ -20,9 +20,8 @@ enum {
   SNAPSHOT_PATH = 216,
 };
 
-/* Times in nanoseconds. */
+/* Times in nanoseconds. The device is left out: some file systems have another number after a reboot. */
 struct snapshot_file {
-  uint64_t device;
   uint64_t inode;
   uint64_t size;
   uint64_t modified;
@@ -58,8 +57,9 @@ struct snapshot_header {
   uint64_t magic;
   uint64_t size; /* bytes of the whole file */
   uint64_t uid;
-  uint64_t fs;    /* the thread pointer */
-  uint64_t given; /* the address of a struct snapshot_given in a segment */
+  uint64_t fs;              /* the thread pointer */
+  uint64_t given;           /* the address of a struct snapshot_given in a segment */
+  char path[SNAPSHOT_PATH]; /* of this file: a copy of an installation needs one of its own */
   struct snapshot_registers registers;
   uint32_t cpu[SNAPSHOT_CPU];
   uint64_t nfiles;

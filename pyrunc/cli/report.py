@@ -28,6 +28,16 @@ class _Log:
 _log = _Log()
 
 
+def forget() -> None:
+    """Be as before the first ``open_log``; closes nothing."""
+    _log.fd, _log.format, _log.debug = -1, "text", False
+
+
+def log_descriptor() -> int:
+    """That of the file of --log; -1 without one."""
+    return _log.fd
+
+
 def open_log(path: str, format: str, debug: bool) -> None:
     """Creates the log file at once, so that a caller always finds one. Raises Error."""
     _log.format = format

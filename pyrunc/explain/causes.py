@@ -91,6 +91,16 @@ def denied(refusal: Refusal, host: Host) -> str:
     )
 
 
+def _memory_files(refusal: Refusal, host: Host) -> str:
+    if refusal.call != "memfd_create" or refusal.errno != errno.EACCES:
+        return ""
+    if host.text("/proc/sys/vm/memfd_noexec") != "2":
+        return ""
+    return (
+        "this pid namespace lets nobody execute a file in memory, as pyrunc-init is: sysctl vm.memfd_noexec=1"
+    )
+
+
 def _user_namespaces(refusal: Refusal, host: Host) -> str:
     if refusal.call not in ("clone3", "unshare") or not refusal.user_namespace:
         return ""
@@ -266,6 +276,7 @@ def _id_maps(refusal: Refusal, host: Host) -> str:
 
 _RULES: tuple[Callable[[Refusal, Host], str], ...] = (
     denied,
+    _memory_files,
     _descriptors,
     _user_namespaces,
     _namespace_limits,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.integration.harness import CAPABILITY_SETS, CGROUPS, Runtime, peers_differ
+from tests.integration.harness import CAPABILITY_SETS, CGROUPS, Runtime, peers_differ, pyrunc_only
 
 
 def status_field(text: str, name: str) -> str:
@@ -152,6 +152,16 @@ def test_preserve_fds(runtime: Runtime) -> None:
     opener = ("/bin/sh", "-c", f'exec "$@" 3>{file}', "sh")
     container.run("--preserve-fds", "1", prefix=opener).ok()
     assert file.read_text() == "through\n"
+
+
+@pyrunc_only
+def test_the_log_is_not_preserved(runtime: Runtime) -> None:
+    """It has the first free number, 3: but the container was to get a descriptor of the caller's."""
+    container = runtime.sh("true")
+    container.write()
+    log = container.bundle / "log"
+    line = ("--log", str(log), "run", "--bundle", str(container.bundle), "--preserve-fds", "1", container.id)
+    assert "3 is to be passed on" in runtime(*line).failed().stderr
 
 
 def test_no_more_than_the_preserved_are_open(runtime: Runtime) -> None:

@@ -8,6 +8,9 @@ _INIT = "_native/init.c"
 _GATE = "_native/init_gate.c"
 _EXEC = "_native/init_exec.c"
 _INIT_PROCESS = "_native/init_process.c"
+_IDENTITY = "_native/init_identity.c"
+_LIMITS = "_native/init_limits.c"
+_NAMESPACES = "_native/init_namespaces.c"
 _HIDE = "_native/init_hide.c"
 _ROOT = "_native/init_root.c"
 _PATH = "_native/init_path.c"
@@ -84,42 +87,42 @@ C_MUTANTS = (
     ),
     Mutant(
         "no_new_privs ignored by init",
-        _INIT_PROCESS,
+        _IDENTITY,
         "must(c, SYS(prctl, PR_SET_NO_NEW_PRIVS, 1), PLAN_AT_NONE, NULL);",
         "(void)c;",
         _PROCESS + "no_new_privileges",
     ),
     Mutant(
         "a capability not dropped",
-        _INIT_PROCESS,
+        _IDENTITY,
         "result = SYS(prctl, PR_CAPBSET_DROP, capability);",
         "result = capability == 21 ? 0 : SYS(prctl, PR_CAPBSET_DROP, capability);",
         _PROCESS + "capabilities",
     ),
     Mutant(
         "capabilities that come back at exec",
-        _INIT_PROCESS,
+        _IDENTITY,
         "inheritable >> (word * 32)",
         "permitted >> (word * 32)",
         "security/test_identity.py::test_no_capability_is_inherited",
     ),
     Mutant(
         "a cgroup not joined",
-        _INIT_PROCESS,
+        _NAMESPACES,
         'write_all(c, fd, "0", 1, text(c, 1));',
         "",
         "integration/test_cgroup.py::test_pids_limit_works",
     ),
     Mutant(
         "the groups of the caller kept by init",
-        _INIT_PROCESS,
+        _IDENTITY,
         "SYS(setgroups, size / sizeof(uint32_t), size ? text(c, 0) : NULL)",
         "0",
         _PROCESS + "no_groups_of_the_caller",
     ),
     Mutant(
         "a hard limit not set",
-        _INIT_PROCESS,
+        _LIMITS,
         "{number(c, 1), number(c, 2)}",
         "{number(c, 1), number(c, 2) + 1}",
         _PROCESS + "rlimits",

@@ -48,6 +48,13 @@ def test_an_old_kernel_starts_no_container(files: Path) -> None:
     assert (finding.level, finding.remedy) == (MISSING, "boot Linux 5.12 or later")
 
 
+def test_a_host_where_nothing_in_memory_can_be_executed(files: Path) -> None:
+    assert found("memory_files", files) == []
+    write(files, "/proc/sys/vm/memfd_noexec", "2")
+    finding = one("memory_files", files)
+    assert (finding.level, finding.remedy) == (MISSING, "sysctl vm.memfd_noexec=1")
+
+
 def test_missing_capabilities_are_named(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert one("privileges", files).level == OK

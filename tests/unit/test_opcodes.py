@@ -31,6 +31,11 @@ def test_kinds_of_messages() -> None:
     assert generated == {f"MSG_{name}": getattr(protocol, name) for name in _KINDS}
 
 
+def test_architecture_names_every_step() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    assert [name for name in opcodes.NAMES.values() if f"`{name}`" not in text] == []
+
+
 def test_numbers_signatures_and_constants() -> None:
     module: dict[str, object] = {}
     text = load_build().opcodes(

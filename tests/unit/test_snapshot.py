@@ -111,6 +111,26 @@ def test_a_changed_installation_is_not_answered_from_the_old_one(installed: Inst
     assert not installed.is_used()
 
 
+def test_a_copy_of_the_installation_is_not_answered_from_the_old_one(
+    installed: Installed, tmp_path: Path
+) -> None:
+    installed.make()
+    shutil.copytree(installed.prefix, tmp_path / "copy", ignore=shutil.ignore_patterns("copy"))
+    version = installed.site.relative_to(tmp_path) / "pyrunc/version.py"
+    (tmp_path / "copy" / version).write_text('__version__ = "9.9.9"\n')
+    (bundle,) = (tmp_path / "copy" / version.parent).glob("*.bundle")
+    bundle.unlink()
+    copied = subprocess.run([tmp_path / "copy/bin/pyrunc", "--version"], capture_output=True, text=True)
+    assert "9.9.9" in copied.stdout
+
+
+def test_the_log_of_the_call_that_made_it_is_forgotten(installed: Installed, tmp_path: Path) -> None:
+    assert installed("--log", str(tmp_path / "first"), "snapshot").returncode == 0
+    installed("--log", str(tmp_path / "second"), "--log-format", "json", "state", "missing")
+    assert (tmp_path / "first").read_text() == ""
+    assert (tmp_path / "second").read_text().startswith('{"level":"error"')
+
+
 def test_one_that_others_may_write_is_not_trusted(installed: Installed) -> None:
     installed.make()
     installed.image.chmod(0o620)
