@@ -24,9 +24,14 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A root filesystem of busybox, made once; bundles get a copy of links."""
-    return harness.make_rootfs(tmp_path_factory.mktemp("busybox") / "rootfs")
+    made = harness.make_rootfs(tmp_path_factory.mktemp("busybox") / "rootfs")
+    program = made / "bin/busybox"
+    before = program.read_bytes(), program.stat().st_mode, program.stat().st_uid
+    yield made
+    after = program.read_bytes(), program.stat().st_mode, program.stat().st_uid
+    assert before == after, "a test has changed the program of all of them"
 
 
 @pytest.fixture

@@ -257,8 +257,10 @@ class Runtime:
         """A new bundle that runs `args`; change `.config` before create or run."""
         bundle = self.tmp / f"bundle-{len(self.containers)}"
         bundle.mkdir()
-        # A copy, as tests write to it; links cost nothing.
+        # A copy, as tests write to it; links cost nothing, and only programs are links.
         subprocess.run(["cp", "-al", str(self.base), str(bundle / "rootfs")], check=True)
+        shutil.rmtree(bundle / "rootfs/etc")
+        shutil.copytree(self.base / "etc", bundle / "rootfs/etc")
         container = Container(self, bundle, config or default_config(*args))
         self.containers.append(container)
         return container

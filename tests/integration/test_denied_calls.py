@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.integration.harness import (
-    Container,
     Runtime,
-    cgroups_of,
     default_config,
-    mounts_below,
-    peers_differ,
+    pyrunc_only,
     user_namespace,
 )
+from tests.security.attack import nothing_left
 
+pytestmark = pyrunc_only  # the wording is its own
 DENY = str(Path(__file__).with_name("deny_call.py"))
 CALLS = [
     "openat2",
@@ -35,11 +34,6 @@ CALLS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def only_pyrunc() -> None:
-    peers_differ("runc", "crun", "youki", why="they use older calls, and word it otherwise")
-
-
 def denied(call: str, errno: str) -> tuple[str, ...]:
     return (sys.executable, DENY, call, errno)
 
@@ -52,12 +46,6 @@ def check(stderr: str, call: str, errno: str) -> None:
     assert more == "more: pyrunc explain call-denied"
 
 
-def nothing_left(runtime: Runtime, container: Container) -> None:
-    assert runtime("list", "--quiet").ok().stdout == ""
-    assert not cgroups_of(container.id)
-    assert not mounts_below(runtime.tmp)
-
-
 @pytest.mark.parametrize("errno", ["EPERM", "ENOSYS"])
 @pytest.mark.parametrize("call", CALLS)
 def test_run_names_the_call_and_leaves_nothing(runtime: Runtime, call: str, errno: str) -> None:
@@ -65,7 +53,7 @@ def test_run_names_the_call_and_leaves_nothing(runtime: Runtime, call: str, errn
     result = container.run(prefix=denied(call, errno)).failed()
     assert result.stdout == ""
     check(result.stderr, call, errno)
-    nothing_left(runtime, container)
+    nothing_left(container)
 
 
 @pytest.mark.parametrize("errno", ["EPERM", "ENOSYS"])

@@ -9,15 +9,10 @@ import json
 import os
 import subprocess
 
-import pytest
-
 from tests.failures.nested import DENY, NO_CAPABILITY, UNPRIVILEGED
-from tests.integration.harness import Container, Runtime, peers_differ, user_namespace
+from tests.integration.harness import Container, Runtime, pyrunc_only, user_namespace
 
-
-@pytest.fixture(autouse=True)
-def only_pyrunc() -> None:
-    peers_differ("runc", "crun", "youki", why="the wording is pyrunc's")
+pytestmark = pyrunc_only  # the wording is its own
 
 
 def says(stderr: str, *words: str) -> None:

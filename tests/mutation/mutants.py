@@ -21,7 +21,7 @@ _APPLY = "limits_v1.apply(resources, self.paths(), self._made_directories(), fre
 _ENCODE = "plan.encode(opened.fds, theirs, listener, watch, preserve, ignored(), trace)"
 _IGNORES = 'return int(read_file("/proc/self/status").partition(b"\\nSigIgn:\\t")[2][:16], 16)'
 _PROCESS = "integration/test_process.py::test_"
-_SECURITY = "integration/test_security.py::test_"
+_SECURITY = "integration/test_hiding.py::test_"
 _LIFECYCLE = "integration/test_lifecycle.py::test_"
 _MOUNTS = "integration/test_mounts.py::test_"
 
