@@ -131,7 +131,7 @@ analyze: tools
 	$(call apt,gcc clang libc6-dev-arm64-cross linux-libc-dev-arm64-cross)
 	sh scripts/analyze.sh
 
-# The module that the parent calls, under ASan and UBSan, while containers run.
+# The module that the parent calls under ASan and UBSan, pyrunc-init under UBSan, while containers run.
 sanitize: build
 	sh scripts/sanitize.sh
 
