@@ -36,6 +36,20 @@ C_MUTANTS = (
         "security/test_destinations.py::test_a_mount_on_the_root_is_the_root[/-]",
     ),
     Mutant(
+        "a bind that takes the host's mounts along",
+        "_native/init_mount.c",
+        "set_propagation(c, tree, MS_PRIVATE | MS_REC_FLAG, path);",
+        "",
+        "security/test_host_mounts.py::test_a_bind_takes_no_mount_of_the_host_along[rbind-rslave-True]",
+    ),
+    Mutant(
+        "a rootfs that takes the host's mounts along",
+        _ROOT,
+        "set_propagation(c, tree, MS_SLAVE | MS_REC_FLAG, path);",
+        "",
+        "security/test_host_mounts.py::test_a_container_without_a_mount_namespace_takes_none_along",
+    ),
+    Mutant(
         "a mask that can be written to",
         _HIDE,
         "tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID",
