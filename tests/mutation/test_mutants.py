@@ -71,7 +71,7 @@ def run(tmp: Path, tests: list[str]) -> subprocess.CompletedProcess[str]:
         cwd=TESTS.parent,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,  # all of them, on a busy machine
         check=False,
     )
 
