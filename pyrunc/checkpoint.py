@@ -15,6 +15,7 @@ from pyrunc.lifecycle import status_of
 from pyrunc.vocabulary.mount_options import is_bind
 
 if TYPE_CHECKING:
+    from pyrunc.mountinfo import Mount
     from pyrunc.spec import Spec
     from pyrunc.state_directory import State
 
@@ -102,7 +103,7 @@ class _Outside:
 
     def __init__(self, state: State, spec: Spec) -> None:
         pid = state.record["pid"]
-        table = [line.split(" ") for line in mountinfo.lines(f"/proc/{pid}")]
+        table = mountinfo.read(f"/proc/{pid}")
         self.mounts = _external_mounts(table, spec, pid)
         self.names = [_name(pid, fd) for fd in range(3)]
         self.files = _external_files(table, pid)
@@ -119,26 +120,18 @@ def joined(spec: Spec, name: str) -> str:
     return paths[0] if paths else ""
 
 
-def _external_mounts(table: list[list[str]], spec: Spec, pid: int) -> dict[str, str]:
+def _external_mounts(table: list[Mount], spec: Spec, pid: int) -> dict[str, str]:
     """Mount point to "file" or "directory"."""
     mounts = spec.children("mounts")
     outside = {mount.text("destination") for mount in mounts if is_bind(mount.texts("options"))}
     outside |= set(spec.linux.texts("maskedPaths"))
     found: dict[str, str] = {}
-    for fields in table:
-        mountpoint, kind = _unescape(fields[4]), fields[fields.index("-") + 1]
-        below = any(mountpoint.startswith(f"{above}/") for above in found)
-        if mountpoint != "/" and (mountpoint in outside or below or kind in ("cgroup", "devtmpfs")):
-            is_directory = os.path.isdir(f"/proc/{pid}/root{mountpoint}")
-            found[mountpoint] = "directory" if is_directory else "file"
+    for mount in table:
+        point = mount.point
+        below = any(point.startswith(f"{above}/") for above in found)
+        if point != "/" and (point in outside or below or mount.type in ("cgroup", "devtmpfs")):
+            found[point] = "directory" if os.path.isdir(f"/proc/{pid}/root{point}") else "file"
     return found
-
-
-def _unescape(text: str) -> str:
-    """proc(5): space, tab, newline and backslash are octal."""
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, character)
-    return text
 
 
 def _name(pid: int, fd: int) -> str:
@@ -149,9 +142,9 @@ def _name(pid: int, fd: int) -> str:
         return ""
 
 
-def _external_files(table: list[list[str]], pid: int) -> dict[str, str]:
+def _external_files(table: list[Mount], pid: int) -> dict[str, str]:
     """Of standard input, output and error: files of mounts that the container does not see."""
-    known = {fields[0] for fields in table}
+    known = {mount.id for mount in table}
     found = {}
     for fd in range(3):
         name = _name(pid, fd)
@@ -159,7 +152,7 @@ def _external_files(table: list[list[str]], pid: int) -> dict[str, str]:
             continue
         info = Path(f"/proc/{pid}/fdinfo/{fd}").read_text().splitlines()
         values = dict(line.split(":\t", 1) for line in info if ":\t" in line)
-        if values["mnt_id"].strip() not in known:
+        if int(values["mnt_id"]) not in known:
             inode = os.stat(f"/proc/{pid}/fd/{fd}").st_ino
             found[str(fd)] = f"file[{int(values['mnt_id']):x}:{inode:x}]"
     return found

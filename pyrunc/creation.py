@@ -175,7 +175,7 @@ class Creation:
             self.cgroup.refuse_occupied()
             self._record()
             phase("make the cgroup", "linux.resources")
-            self._make_cgroup()
+            make_cgroup(self.cgroup, self.spec, self.state)
             if self.plan.cgroup_owner >= 0 and not self.cgroup.adopts():
                 self.cgroup.delegate(self.plan.cgroup_owner)
             self.cgroup.mark(self.state.directory)
@@ -244,14 +244,6 @@ class Creation:
             from pyrunc import activation
 
             activation.make_directory(self.state)
-
-    def _make_cgroup(self) -> None:
-        try:
-            self.cgroup.create(self.spec.linux.child("resources").data)
-        except Taken as taken:
-            self.state.record["cgroup"] = taken.ours
-            self.state.save()
-            raise
 
     def _spawn(self, console: int, direct: bool) -> Init:
         listener = None
@@ -335,6 +327,16 @@ class Creation:
         if self.pid_file:
             pid_file.remove(self.pid_file)
         undo(self.state, self.spec)
+
+
+def make_cgroup(cgroup: Cgroup, spec: Spec, state: State) -> None:
+    """With its limits. What another container has made meanwhile is not in the record any more."""
+    try:
+        cgroup.create(spec.linux.child("resources").data)
+    except Taken as taken:
+        state.record["cgroup"] = taken.ours
+        state.save()
+        raise
 
 
 def raise_limits(plan: Plan, pid: int) -> None:

@@ -27,13 +27,8 @@ def read(process: str = "/proc/self") -> list[Mount]:
 
     Raises OSError.
     """
-    return [Mount(line) for line in lines(process)]
-
-
-def lines(process: str) -> list[str]:
-    """The records as they are."""
     text = read_to_end(f"{process}/mountinfo").decode("utf-8", "surrogateescape")
-    return [line for line in text.split("\n") if line]
+    return [Mount(line) for line in text.split("\n") if line]
 
 
 def _unescaped(text: str) -> str:

@@ -18,7 +18,7 @@ from pyrunc import criu, criu_service, pid_file
 from pyrunc import state_directory as states
 from pyrunc.checkpoint import external_namespace, joined
 from pyrunc.configuration import compile_plan, config_error, read_config, rootfs_of
-from pyrunc.creation import Creation, Options, cgroup_for
+from pyrunc.creation import Creation, Options, cgroup_for, make_cgroup
 from pyrunc.descriptors import check_terminal, connect_console
 from pyrunc.destroy import destroy, poststop
 from pyrunc.errors import Error
@@ -117,7 +117,7 @@ class Restoration(Creation):
     @contextlib.contextmanager
     def _cgroup_made(self) -> Iterator[None]:
         """A scope of systemd's lasts as long as a process is in it: until criu is, that one waits there."""
-        self.cgroup.create(self.spec.linux.child("resources").data)
+        make_cgroup(self.cgroup, self.spec, self.state)
         self.cgroup.mark(self.state.directory)
         if not self.cgroup.adopts():
             yield
