@@ -19,8 +19,8 @@ _RESCTRL = "/sys/fs/resctrl"
 def update_container(
     root: str, id: str, resources: dict[str, Any], l3_cache_schema: str = "", mem_bw_schema: str = ""
 ) -> None:
-    """Write the limits that are given; what is absent or zero stays as it is. Devices stay, too: engines
-    send them along, and while the rules of v1 are written again, the container is without any.
+    """Write the limits that are given; what is absent or zero stays as it is. On v1 the rules for devices
+    stay, too: while they are written again, the container would be without any.
 
     All of them or none: a failure puts back what it finds changed. The record keeps what counts from now on.
     """
@@ -30,9 +30,10 @@ def update_container(
             raise WrongStatus("container not running", code="not-running", subject=id)
         before = _limits(state)
         cgroup = cgroup_of(state)
-        changes = {key: value for key, value in resources.items() if key != "devices"}
         if cgroup.version == "v2":
-            changes = with_swap(changes, before)
+            changes = with_swap(resources, before)
+        else:
+            changes = {key: value for key, value in resources.items() if key != "devices"}
         if cgroup.version == "v2" or cgroup.adopts():  # a scope of systemd
             changes = with_period(changes, before)
         kept = Kept(cgroup.paths().values())

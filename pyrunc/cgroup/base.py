@@ -62,7 +62,7 @@ class Cgroup:
             raise occupied(self.path, count)
 
     def update(self, resources: Resources) -> None:
-        """Change limits; what is absent or zero stays. Devices are not among ``resources``: they stay."""
+        """Change limits; what is absent or zero stays. For v1 devices are not among them: the rules stay."""
         raise NotImplementedError
 
     def join_files(self, below: dict[str, str] | None = None, init: int = 0) -> list[str]:
