@@ -67,21 +67,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load a name of the public API at its first use (PEP 562).
-
-    ``state`` is also the name of a module, which the import system binds here when lifecycle
-    loads it; binding all names at once after that makes the function win.
-    """
+    """Load a name of the public API at its first use (PEP 562). No module may have one of these names."""
     if name not in __all__:
         raise AttributeError(f"module 'pyrunc' has no attribute {name!r}")
     from pyrunc import errors, lifecycle
 
-    public = globals()
-    for module in (errors, lifecycle):
-        for each in __all__:
-            if each in vars(module) and not each.startswith("_"):
-                public[each] = vars(module)[each]
-    return public[name]
+    found = getattr(errors if hasattr(errors, name) else lifecycle, name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ import posix
 import select
 import time
 
-from pyrunc.processes import open_pidfd
+from pyrunc.process import open_pidfd
 from pyrunc.spec import decimal
 
 TYPE_CHECKING = False

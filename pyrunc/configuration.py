@@ -10,7 +10,7 @@ from pyrunc import cgroup as cgroups
 from pyrunc.errors import ConfigError, Error
 from pyrunc.plan import Host
 from pyrunc.plan.container import compile_container
-from pyrunc.processes import in_user_namespace
+from pyrunc.process import in_user_namespace
 from pyrunc.spec import MAX_SIZE, Refused, Spec, normal_path
 from pyrunc.timeline import phase
 

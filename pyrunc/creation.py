@@ -25,7 +25,7 @@ from pyrunc.launch import Init, spawn
 from pyrunc.lifecycle import explain_death
 from pyrunc.opening import open_requests
 from pyrunc.plan import opcodes
-from pyrunc.processes import OWN_STDIO, is_rootless
+from pyrunc.process import OWN_STDIO, is_rootless
 from pyrunc.spec import Refused
 from pyrunc.timeline import phase
 

@@ -8,7 +8,7 @@ import time
 from pyrunc import pid_file
 from pyrunc import state_directory as states
 from pyrunc.errors import Error
-from pyrunc.processes import SIGKILL, open_pidfd, send, wait_end
+from pyrunc.process import SIGKILL, open_pidfd, send, wait_end
 from pyrunc.state_directory import read_file
 
 TYPE_CHECKING = False

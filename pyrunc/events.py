@@ -11,7 +11,7 @@ from typing import Any
 from pyrunc import state_directory as states
 from pyrunc.errors import WrongStatus
 from pyrunc.lifecycle import cgroup_of, status_of
-from pyrunc.processes import open_pidfd
+from pyrunc.process import open_pidfd
 
 
 def stats(root: str, id: str) -> dict[str, Any]:

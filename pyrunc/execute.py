@@ -17,7 +17,7 @@ from pyrunc.lifecycle import cgroup_of, status_of
 from pyrunc.opening import follow, open_requests
 from pyrunc.plan import Host
 from pyrunc.plan.exec import compile_exec
-from pyrunc.processes import OWN_STDIO, leave
+from pyrunc.process import OWN_STDIO, leave
 from pyrunc.spec import ID_MAX, Object, Refused, Spec, decimal, drop_null, parse_json
 
 TYPE_CHECKING = False

@@ -15,7 +15,7 @@ import select
 from time import monotonic
 
 from pyrunc.errors import Error, TimedOut
-from pyrunc.processes import POLL_MAX, exit_status, reap, send, wait_end
+from pyrunc.process import POLL_MAX, exit_status, reap, send, wait_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 
 from pyrunc.errors import Error
-from pyrunc.processes import SIGKILL, wait_any, wait_end
+from pyrunc.process import SIGKILL, wait_any, wait_end
 from pyrunc.spec import I64
 from pyrunc.state_json import state_json
 from pyrunc.timeline import phase

@@ -9,7 +9,7 @@ import posix
 from pyrunc import protocol, timeline
 from pyrunc._native.load import checked, clone
 from pyrunc.errors import Error
-from pyrunc.processes import (
+from pyrunc.process import (
     OWN_STDIO,
     SIGKILL,
     exit_status,

@@ -11,7 +11,7 @@ import posix
 
 from pyrunc import state_directory as states
 from pyrunc.errors import Error, NotFound, WrongStatus
-from pyrunc.processes import OWN_STDIO, SIGKILL, kernel_is, look, open_pidfd, send
+from pyrunc.process import OWN_STDIO, SIGKILL, kernel_is, look, open_pidfd, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pyrunc.plan import (
     FD_NAMESPACE,
     FD_TREE_RECURSIVE,
 )
-from pyrunc.processes import open_pidfd, send
+from pyrunc.process import open_pidfd, send
 from pyrunc.state_directory import read_file
 
 TYPE_CHECKING = False

@@ -26,7 +26,7 @@ from pyrunc.hooks import create_hooks
 from pyrunc.launch import spawn
 from pyrunc.opening import open_requests
 from pyrunc.plan import Plan, opcodes
-from pyrunc.processes import look, pidfd_open
+from pyrunc.process import look, pidfd_open
 from pyrunc.spec import Refused
 from pyrunc.vocabulary.mount_options import is_bind
 from pyrunc.vocabulary.namespaces import CLONE_NEWNS, CLONE_NEWUSER

@@ -141,7 +141,7 @@ def _release(state: State, connection: _socket.socket) -> None:
 
 def _await_end(state: State) -> None:
     """Init ends when nobody listens any more. Who hears of the failure finds a stopped container."""
-    from pyrunc.processes import open_pidfd, wait_end
+    from pyrunc.process import open_pidfd, wait_end
 
     pidfd = open_pidfd(state.record["pid"], state.record["start_time"])
     if pidfd >= 0:

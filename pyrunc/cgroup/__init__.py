@@ -7,7 +7,7 @@ import posix
 from pyrunc.cgroup import files
 from pyrunc.cgroup.base import Cgroup, Hierarchies
 from pyrunc.errors import Error
-from pyrunc.processes import is_rootless
+from pyrunc.process import is_rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import posix
 from pyrunc.cgroup import devices, files
 from pyrunc.cgroup.limits_v1 import rdma_line, unknown_page_size
 from pyrunc.errors import Error
-from pyrunc.processes import is_rootless
+from pyrunc.process import is_rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -146,7 +146,7 @@ def state_root(given: str) -> str:
         return root
     runtime = posix.environ.get(b"XDG_RUNTIME_DIR", b"")
     if posix.geteuid() == 0:
-        from pyrunc.processes import in_user_namespace
+        from pyrunc.process import in_user_namespace
 
         rootless = runtime and posix.environ.get(b"USER") != b"root" and in_user_namespace()
         if not rootless:

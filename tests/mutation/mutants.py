@@ -124,9 +124,9 @@ MUTANTS = (
         'plan.add(opcodes.SYSCTL, path, value, path=f"linux.sysctl.{key}")', "pass", _PROCESS + "sysctl",
     ),
     # The truth
-    Mutant("a lying exit code", "processes.py", "return wait_status >> 8 if", "return 0 if",
+    Mutant("a lying exit code", "process.py", "return wait_status >> 8 if", "return 0 if",
            "integration/test_run.py::test_exit_status"),
-    Mutant("a signal told as a success", "processes.py", "128 + (wait_status & 0x7F)", "0",
+    Mutant("a signal told as a success", "process.py", "128 + (wait_status & 0x7F)", "0",
            "integration/test_run.py::test_a_signal_is_128_and_its_number"),
     Mutant("a newline in the pid file", "pid_file.py", "posix.write(fd, str(pid).encode())",
            'posix.write(fd, str(pid).encode() + b"\\n")', _LIFECYCLE + "pid_file"),
@@ -162,7 +162,7 @@ MUTANTS = (
         _LIFECYCLE + "failed_create_leaves_nothing",
     ),
     Mutant(
-        "a pid taken for ours", "processes.py",
+        "a pid taken for ours", "process.py",
         "or (start_time and seen.start_time != start_time)", "",
         "security/test_concurrency.py::test_a_reused_pid_is_not_the_container",
     ),

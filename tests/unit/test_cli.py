@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import posix
 import re
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyrunc import errors
+from pyrunc import errors, process
 from pyrunc.cli import default_spec, json_text, main, report, table, verbs
 from pyrunc.cli import help as slow
 from pyrunc.cli import parse as fast
@@ -323,15 +322,14 @@ def test_version(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_state_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    processes = importlib.import_module("pyrunc.processes")  # the library has a function of that name
     environment: dict[bytes, bytes] = {}
     monkeypatch.setattr(posix, "environ", environment)
     monkeypatch.setattr(posix, "geteuid", lambda: 0)
     assert main.state_root("") == "/run/pyrunc"
     environment[b"XDG_RUNTIME_DIR"] = b"/run/user/1"
-    monkeypatch.setattr(processes, "in_user_namespace", lambda: True)
+    monkeypatch.setattr(process, "in_user_namespace", lambda: True)
     assert main.state_root("") == "/run/user/1/pyrunc"
-    monkeypatch.setattr(processes, "in_user_namespace", lambda: False)
+    monkeypatch.setattr(process, "in_user_namespace", lambda: False)
     assert main.state_root("") == "/run/pyrunc"
     monkeypatch.setattr(posix, "geteuid", lambda: 1000)
     assert main.state_root("") == "/run/user/1/pyrunc"

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from pyrunc import hooks, processes
+from pyrunc import hooks, process
 from pyrunc.errors import TimedOut
 from pyrunc.foreground import Foreground
-from pyrunc.processes import wait_end
+from pyrunc.process import wait_end
 from pyrunc.spec import Spec
 
 # Serves the terminal of a shell's script, as `run` does.
@@ -89,7 +89,7 @@ def test_the_time_is_over(child: subprocess.Popen[bytes], pidfd: int) -> None:
 
 
 def test_long_times_are_waited_for_in_pieces(pidfd: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "POLL_MAX", 1)
+    monkeypatch.setattr(process, "POLL_MAX", 1)
     assert not wait_end(pidfd, 5)
 
 
