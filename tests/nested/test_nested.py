@@ -72,7 +72,8 @@ def in_user_namespace(outer: Container) -> None:
     """Its root is nobody outside, who owns the root file system."""
     user_namespace(outer.config, 100000, 65536)
     for path in (outer.rootfs, *outer.rootfs.rglob("*")):
-        if not path.is_symlink():
+        # A program is a link to that of all containers.
+        if not path.is_symlink() and (path.is_dir() or path.stat().st_nlink == 1):
             shutil.chown(path, 100000, 100000)
 
 

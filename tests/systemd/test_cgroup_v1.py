@@ -83,10 +83,10 @@ def host(runtime: Runtime) -> Iterator[Host]:
     config = outer.config
     config["linux"]["resources"] = {}
     add_namespace(config, "cgroup")
-    for path in ("/usr", str(REPO)):
-        config["mounts"].append({"destination": path, "source": path, "options": ["rbind", "ro"]})
     for path in ("/run", "/tmp"):
         config["mounts"].append({"destination": path, "type": "tmpfs", "source": "tmpfs"})
+    for path in ("/usr", str(REPO)):
+        config["mounts"].append({"destination": path, "source": path, "options": ["rbind", "ro"]})
     config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"})
     config["process"]["env"] = [
         "PATH=/usr/bin:/usr/sbin",
