@@ -214,7 +214,7 @@ def compiled(file: Path) -> CodeType:
 CORE = (
     "pyrunc.cli", "pyrunc.cli.table", "pyrunc.cli.parse", "pyrunc.errors", "pyrunc.cli.json_text",
     "pyrunc.cli.report", "pyrunc.cli.main", "pyrunc.spec", "pyrunc.state_json",
-    "pyrunc.state_directory", "pyrunc.process", "pyrunc.lifecycle", "pyrunc.cli.verbs",
+    "pyrunc.record", "pyrunc.state_directory", "pyrunc.process", "pyrunc.lifecycle", "pyrunc.cli.verbs",
 )  # fmt: skip
 HEAD = 131072  # bytes that the launcher's first read takes
 

@@ -26,6 +26,7 @@ from pyrunc.lifecycle import explain_death
 from pyrunc.opening import open_requests
 from pyrunc.plan import opcodes
 from pyrunc.process import OWN_STDIO, is_rootless
+from pyrunc.record import VERSION
 from pyrunc.spec import Refused
 from pyrunc.timeline import phase
 
@@ -215,7 +216,7 @@ class Creation:
     def _record(self) -> None:
         self.resctrl = resctrl_of(self.spec, self.state.id)
         record = self.state.record
-        record["version"] = states.VERSION
+        record["version"] = VERSION
         record["status"] = "creating"
         record["ociVersion"] = self.spec.text("ociVersion")
         record["bundle"] = self.spec.bundle

@@ -15,6 +15,7 @@ import fcntl
 import posix
 
 from pyrunc.errors import AlreadyExists, Error, NotFound, Usage
+from pyrunc.record import checked, shaped
 from pyrunc.spec import Refused, Spec, parse_json
 from pyrunc.state_json import dump
 
@@ -22,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-VERSION = 1
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _NAME_MAX = 255
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
@@ -64,7 +64,7 @@ class State:
     def reload(self) -> None:
         """Read the record again. Raises Error: "state-damaged", or that of a file that can't be read."""
         try:
-            self.record = _checked(parse_json(self.read("state.json").decode()))
+            self.record = checked(parse_json(self.read("state.json").decode()))
         except FileNotFoundError:
             self.record = {}  # killed before the first record: nothing else was made
         except OSError as error:
@@ -259,7 +259,7 @@ def glance(root: str, id: str) -> tuple[State, int]:
             status = posix.fstat(fd)
             if not _is_ours(status):
                 raise Refused("", "somebody else's")
-            record = _shaped(parse_json(read_open(fd, _LARGEST).decode()))
+            record = shaped(parse_json(read_open(fd, _LARGEST).decode()))
             return State(root, id, -1, record), status.st_uid
         finally:
             posix.close(fd)
@@ -273,65 +273,6 @@ def glance(root: str, id: str) -> tuple[State, int]:
 def _is_ours(status: posix.stat_result) -> bool:
     """Whether only we can have written it. A record says what to kill, to unmount and to remove."""
     return status.st_uid == posix.geteuid() and not status.st_mode & _OTHERS_WRITE
-
-
-# What every record holds: it is written as a whole, or not at all.
-_TYPES = {
-    "version": int, "status": str, "pid": int, "start_time": int, "bundle": str, "rootfs": str,
-    "created": str, "ociVersion": str, "freezer": str, "annotations": dict, "cgroup": dict, "mounts": list,
-    "no_pivot": bool, "new_keyring": bool,
-}  # fmt: skip
-_PID_MAX = 1 << 22
-
-
-def _checked(record: Any) -> dict[str, Any]:
-    """The record, if it can be one that was written here. Raises Refused."""
-    _shaped(record)
-    if any(type(path) is not str for path in record["mounts"]):
-        raise Refused("mounts", "not paths")
-    under = record.get("under", [])
-    if type(under) is not list or any(type(number) is not int for number in under):
-        raise Refused("under", "not mounts")
-    if not _is_cgroup(record["cgroup"]):
-        raise Refused("cgroup", "not what a driver records")
-    return record  # type: ignore[no-any-return]
-
-
-def _shaped(record: Any) -> dict[str, Any]:
-    """The record, if it has all that every record has, in its type. Raises Refused."""
-    if type(record) is not dict:
-        raise Refused("", "not an object")
-    for key, kind in _TYPES.items():
-        if type(record.get(key)) is not kind:
-            raise Refused(key, "missing, or of another type")
-    if record["version"] != VERSION:
-        raise Refused("version", f"{record['version']} instead of {VERSION}: of another pyrunc")
-    if not 0 <= record["pid"] <= _PID_MAX or record["start_time"] < 0:
-        raise Refused("pid", "not a pid")
-    return record
-
-
-def _is_cgroup(record: dict[str, Any]) -> bool:
-    """Whether ``cgroup.restore`` can make a cgroup of it."""
-    driver, version = record.get("driver"), record.get("version")
-    names: tuple[str, ...] = ()
-    if driver != "none":
-        names = ("path",) if version == "v1" else ("path", "mountpoint", "made")
-    if driver == "systemd":
-        names += ("unit", "slice")
-        if type(record.get("user")) is not bool:
-            return False
-    if driver != "none" and version == "v1":
-        places = record.get("places")
-        if type(places) is not list or not all(map(_is_place, places or [0])):
-            return False
-    return version in ("v1", "v2") and all(type(record.get(name)) is str for name in names)
-
-
-def _is_place(place: Any) -> bool:
-    if type(place) is not list or len(place) != 3 or type(place[0]) is not list or not place[0]:
-        return False
-    return all(type(text) is str for text in (*place[0], *place[1:]))
 
 
 def ids(root: str) -> list[str]:

@@ -26,8 +26,8 @@ from pyrunc.plan import Host
 from pyrunc.plan.container import compile_container
 from pyrunc.plan.exec import compile_exec
 from pyrunc.protocol import Message
+from pyrunc.record import checked
 from pyrunc.spec import Object, Refused, Spec, parse_json
-from pyrunc.state_directory import _checked
 
 CORPUS = Path(__file__).parent / "corpus"
 PIECES = [b"\0", b"\\u0000", b"\\ud800", b"[", b"{", b'"', b"\xff", b"NaN"]
@@ -54,7 +54,7 @@ def process(text: bytes) -> None:
 
 
 def state(text: bytes) -> None:
-    _checked(parse_json(text.decode()))
+    checked(parse_json(text.decode()))
 
 
 def message(data: bytes) -> None:

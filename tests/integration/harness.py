@@ -6,6 +6,7 @@ The runtime is a program with the command line of runc: $OCI_RUNTIME, pyrunc if 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -378,6 +379,18 @@ def _holds(pid: int, path: str) -> bool:
         with contextlib.suppress(OSError):
             if os.readlink(link).startswith(path):
                 return True
+    return False
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a runtime is at work on the container of this state directory."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
     return False
 
 

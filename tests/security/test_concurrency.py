@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -19,6 +18,7 @@ from tests.integration.harness import (
     Result,
     Runtime,
     cgroups_of,
+    is_locked,
     peers_differ,
     wait_for,
 )
@@ -139,22 +139,10 @@ def test_delete_force_while_init_does_not_answer(runtime: Runtime) -> None:
     os.kill(container.pid, signal.SIGSTOP)
     command = [PROGRAM, "--root", str(runtime.root), "start", container.id]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as waiting:
-        wait_for(lambda: locked(runtime.root / container.id), "start has not begun", 2)
+        wait_for(lambda: is_locked(runtime.root / container.id), "start has not begun", 2)
         container.runtime("delete", "--force", container.id, timeout=8).ok()
         assert waiting.wait(8) == 1
     assert gone(container)
-
-
-def locked(path: Path) -> bool:
-    """Whether a runtime is at work on the container of this state directory."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def test_gc_against_create(runtime: Runtime) -> None:

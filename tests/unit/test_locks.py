@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -14,21 +13,10 @@ from pyrunc import destroy, lifecycle
 from pyrunc import state_directory as states
 from pyrunc.errors import Error
 from pyrunc.explain.statuses import start_hint
+from tests.integration.harness import is_locked
 from tests.unit.test_state_directory import RECORD, directory
 
 CREATED = json.dumps({**RECORD, "status": "created"})
-
-
-def is_locked(root: Path) -> bool:
-    """Whether somebody holds the lock alone."""
-    fd = os.open(root / "one", os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 @pytest.mark.parametrize("verb", [lifecycle.pause, lifecycle.resume])
@@ -36,7 +24,9 @@ def test_a_verb_that_is_refused_gives_the_lock_back(tmp_path: Path, verb: Callab
     directory(tmp_path, "one", CREATED)
     with pytest.raises(Error) as caught:
         verb(str(tmp_path), "one")
-    assert not is_locked(tmp_path), caught  # a library's caller may keep the error, with all its frames
+    assert not is_locked(tmp_path / "one"), (
+        caught
+    )  # a library's caller may keep the error, with all its frames
 
 
 def test_a_delete_that_fails_gives_the_lock_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +38,7 @@ def test_a_delete_that_fails_gives_the_lock_back(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(destroy, "destroy", refuse)
     with pytest.raises(Error, match="busy"):
         lifecycle.delete(str(tmp_path), "one")
-    assert not is_locked(tmp_path)
+    assert not is_locked(tmp_path / "one")
 
 
 def test_a_container_is_being_made_from_its_directory_on(tmp_path: Path) -> None:
@@ -63,7 +53,7 @@ def test_to_ask_for_the_status_keeps_the_lock(tmp_path: Path) -> None:
     directory(tmp_path, "one")  # of a create that was killed
     with states.load(str(tmp_path), "one", lock=True) as state:
         assert lifecycle.status_of(state) == "stopped"
-        assert is_locked(tmp_path)
+        assert is_locked(tmp_path / "one")
 
 
 def test_what_to_do_while_another_makes_it(tmp_path: Path) -> None:
